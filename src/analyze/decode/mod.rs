@@ -1,0 +1,308 @@
+//! The decoder contract: what a protocol is given and what it may give back.
+//!
+//! A decoder sees reassembled chunks of one connection, never packets or
+//! files. It cannot fail: trouble is an anomaly in its output. Adding a
+//! protocol is one file that exports a [`Protocol`] and its line in
+//! [`PROTOCOLS`].
+
+pub mod detect;
+pub mod grpc;
+pub mod http1;
+pub mod http2;
+
+use crate::analyze::fields::Fields;
+use crate::analyze::limits::Limits;
+use crate::analyze::transaction::Transaction;
+use crate::time::Timestamp;
+
+/// The protocols that are decoded, strictest probe first.
+pub const PROTOCOLS: &[Protocol] = &[http2::PROTOCOL, http1::PROTOCOL];
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client.
+    ToServer,
+    /// From the server.
+    ToClient,
+}
+
+impl Direction {
+    /// The other way.
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::ToServer => Self::ToClient,
+            Self::ToClient => Self::ToServer,
+        }
+    }
+
+    /// 0 to the server, 1 to the client.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Why bytes are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapCause {
+    /// No packet held them.
+    Lost,
+    /// The capture's snap length cut them off.
+    Snaplen,
+    /// They were held for reordering and a limit gave them up.
+    Limit,
+}
+
+/// Why a direction has no more bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// FIN: the sender closed it in order.
+    Fin,
+    /// RST, sent by the endpoint named: `Direction` is the way that the RST went.
+    Reset(Direction),
+    /// A new connection took its addresses and ports over.
+    Replaced,
+    /// No packet for longer than the idle limit.
+    Idle,
+    /// A memory limit closed it.
+    Limit,
+    /// The capture ended.
+    CaptureEnd,
+}
+
+/// What comes next in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// Bytes in order; never empty.
+    Data(&'a [u8]),
+    /// That many bytes are missing here; never 0.
+    Gap(u64, GapCause),
+    /// Nothing follows in this direction. Comes exactly once for each.
+    End(End),
+}
+
+/// One step of one direction.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    /// Capture time of the packet that held the bytes. Not monotonic: a late
+    /// retransmission comes before bytes that were captured earlier.
+    pub at: Option<Timestamp>,
+    /// Number of that packet in the capture, from 1.
+    pub packet: u64,
+    /// What it is.
+    pub content: Content<'a>,
+}
+
+/// Whether a connection was joined after its start, by direction
+/// ([`Direction::index`]): bytes before the first chunk may have been missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Late(pub [bool; 2]);
+
+impl Late {
+    /// Whether this direction was joined late.
+    pub fn is(self, direction: Direction) -> bool {
+        self.0[direction.index()]
+    }
+
+    /// Whether any direction was joined late.
+    pub fn any(self) -> bool {
+        self.0[0] || self.0[1]
+    }
+}
+
+/// Who sends bytes like these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A client: these are requests.
+    Client,
+    /// A server: these are responses.
+    Server,
+}
+
+/// A probe's verdict on the first bytes of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// It is this protocol, and the sender has this role.
+    Match(Role),
+    /// It cannot be.
+    No,
+    /// It may be; more bytes are needed to tell.
+    More,
+}
+
+/// A protocol that perisco decodes.
+pub struct Protocol {
+    /// Its name in connection counts.
+    pub name: &'static str,
+    /// Looks at bytes that begin a direction (or, where `late`, a segment of
+    /// a connection joined midway or resumed after a gap). Pure and cheap:
+    /// unknown flows are probed segment by segment.
+    pub probe: fn(bytes: &[u8], late: bool) -> Probe,
+    /// A decoder for one connection.
+    pub decoder: fn(late: Late) -> Box<dyn Decoder>,
+}
+
+/// Turns the chunks of one connection into transactions.
+pub trait Decoder: Send {
+    /// Takes the next chunk of one direction. Response bytes come after the
+    /// request bytes that they acknowledge, where those were captured.
+    fn push(&mut self, direction: Direction, chunk: Chunk<'_>, out: &mut Sink<'_>);
+
+    /// Start of the oldest transaction that is still open; None where none is.
+    fn oldest_open(&self) -> Option<Timestamp>;
+
+    /// Bytes of memory held, roughly.
+    fn memory(&self) -> usize;
+}
+
+/// What the reports of this run need, so that nothing else is kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wants {
+    /// All header and trailer fields.
+    pub headers: bool,
+    /// Log events.
+    pub log: bool,
+    /// The verdict of a real HTTP/2 endpoint on intact connections.
+    pub conformance: bool,
+}
+
+/// One line of the event log.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Way of the bytes: REQUEST to the server, RESPONSE to the client.
+    pub direction: Direction,
+    /// Capture time of the bytes.
+    pub at: Option<Timestamp>,
+    /// The decoded line, without a line end; untrusted bytes already escaped.
+    pub text: String,
+}
+
+/// A transaction on its way out of a decoder.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The transaction.
+    pub transaction: Transaction,
+    /// Client and server are the other way round than the flow's.
+    pub swapped: bool,
+}
+
+/// What decoders have put out and the flow layer has not yet taken.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// In the order in which they were finished.
+    pub transactions: Vec<Finished>,
+    /// Log events with their swap, in the order in which they happened.
+    pub events: Vec<(Event, bool)>,
+    /// Anomalies that belong to no transaction: name and how often.
+    pub anomalies: Vec<(&'static str, u64)>,
+    /// What a real endpoint would have refused: way of the bytes, packet
+    /// number, what and why. Filled only with [`Wants::conformance`].
+    pub findings: Vec<(Direction, u64, String)>,
+    /// Emptied field lists to use again.
+    pub pool: Vec<Fields>,
+    /// What the connection speaks, once known.
+    pub kind: Option<&'static str>,
+    /// Nothing more will be decoded: reassembly may stop.
+    pub opaque: bool,
+    /// Directions are to be read the other way round.
+    pub swapped: bool,
+}
+
+/// Field lists kept for reuse; more than enough for the messages in flight
+/// of a shard.
+const POOL: usize = 256;
+/// A pooled list larger than this is given back to the allocator.
+const POOLED_BYTES: usize = 64 << 10;
+
+impl Output {
+    /// Takes a transaction's field lists back for reuse.
+    pub fn recycle(&mut self, transaction: Transaction) {
+        for message in [transaction.request, transaction.response].into_iter().flatten() {
+            for mut fields in [message.head, message.trailers] {
+                let memory = fields.memory();
+                if memory > 0 && memory <= POOLED_BYTES && self.pool.len() < POOL {
+                    fields.clear();
+                    self.pool.push(fields);
+                }
+            }
+        }
+    }
+
+    /// Counts an anomaly.
+    pub fn count(&mut self, name: &'static str, times: u64) {
+        match self.anomalies.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += times,
+            None => self.anomalies.push((name, times)),
+        }
+    }
+}
+
+/// Where a decoder puts what it finds.
+pub struct Sink<'a> {
+    /// What reports need.
+    pub wants: Wants,
+    /// Bounds to keep.
+    pub limits: &'a Limits,
+    output: &'a mut Output,
+}
+
+impl<'a> Sink<'a> {
+    /// A sink that fills `output`.
+    pub fn new(wants: Wants, limits: &'a Limits, output: &'a mut Output) -> Self {
+        Self { wants, limits, output }
+    }
+
+    /// An empty field list, reused where possible.
+    pub fn fields(&mut self) -> Fields {
+        self.output.pool.pop().unwrap_or_default()
+    }
+
+    /// Puts a finished transaction out. Its anomalies are counted with it.
+    pub fn transaction(&mut self, transaction: Transaction) {
+        let swapped = self.output.swapped;
+        self.output.transactions.push(Finished { transaction, swapped });
+    }
+
+    /// Logs a line; `text` is called only where the log is wanted.
+    pub fn event(
+        &mut self,
+        direction: Direction,
+        at: Option<Timestamp>,
+        text: impl FnOnce() -> String,
+    ) {
+        if self.wants.log {
+            let swapped = self.output.swapped;
+            self.output.events.push((Event { direction, at, text: text() }, swapped));
+        }
+    }
+
+    /// Counts an anomaly of the connection that belongs to no transaction.
+    pub fn anomaly(&mut self, name: &'static str) {
+        self.output.count(name, 1);
+    }
+
+    /// Reports what a real endpoint would have refused.
+    pub fn finding(&mut self, direction: Direction, packet: u64, text: String) {
+        self.output.findings.push((direction, packet, text));
+    }
+
+    /// Says what the connection speaks: a later call wins, so an upgrade
+    /// from HTTP/1.1 shows as what it became.
+    pub fn kind(&mut self, name: &'static str) {
+        self.output.kind = Some(name);
+    }
+
+    /// Says that the rest of the connection needs no reassembly.
+    pub fn opaque(&mut self) {
+        self.output.opaque = true;
+    }
+
+    /// Runs `f` with client and server swapped relative to the caller.
+    pub(crate) fn with_swap<R>(&mut self, swap: bool, f: impl FnOnce(&mut Self) -> R) -> R {
+        let before = self.output.swapped;
+        self.output.swapped = before ^ swap;
+        let result = f(self);
+        self.output.swapped = before;
+        result
+    }
+}

@@ -1,0 +1,327 @@
+//! What a decoder may output: messages and the transactions they pair into.
+//!
+//! Nothing here knows a protocol or a file. Everything that was not seen is
+//! `None`, never a made-up value.
+
+use std::fmt::Write as _;
+
+use crate::analyze::fields::{Fields, Span};
+use crate::time::{Timestamp, earliest, latest};
+
+/// One request or one response: its head, times and sizes.
+#[derive(Clone, Debug, Default)]
+pub struct Message {
+    /// Header fields, and the text that the spans below refer to.
+    pub head: Fields,
+    /// Trailer fields.
+    pub trailers: Fields,
+    /// Request method; its text is in `head`.
+    pub method: Option<Span>,
+    /// URI scheme; its text is in `head`.
+    pub scheme: Option<Span>,
+    /// Authority (HTTP/2) or Host (HTTP/1); its text is in `head`.
+    pub authority: Option<Span>,
+    /// Path with query, or the request target as sent; its text is in `head`.
+    pub path: Option<Span>,
+    /// Response status.
+    pub status: Option<u16>,
+    /// Earliest capture time of any byte of the message.
+    pub start: Option<Timestamp>,
+    /// Latest capture time of any byte, once the message has ended.
+    pub end: Option<Timestamp>,
+    /// Body bytes as transferred: without chunked framing or padding, before
+    /// content decoding; bytes in gaps of a body of known length included.
+    pub body_bytes: u64,
+    /// Number of the packet that carried its first byte.
+    pub packet: u64,
+}
+
+impl Message {
+    /// Counts a piece of the message captured at `at` into its start and
+    /// returns the latest time so far.
+    pub fn seen(&mut self, at: Option<Timestamp>, so_far: Option<Timestamp>) -> Option<Timestamp> {
+        self.start = earliest(self.start, at);
+        latest(so_far, at)
+    }
+
+    /// The text of a span of the head.
+    pub fn text(&self, span: Option<Span>) -> Option<&[u8]> {
+        span.map(|span| self.head.text(span))
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.head.memory() + self.trailers.memory()
+    }
+}
+
+/// How a transaction ended, for the user who asks "did it work?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Answered with success.
+    Ok,
+    /// The client is to blame: 4xx, or a gRPC status of that kind.
+    ClientError,
+    /// The server is to blame: 5xx, or a gRPC status of that kind.
+    ServerError,
+    /// RST_STREAM, GOAWAY or a TCP reset ended it before the answer was whole.
+    Reset,
+    /// A deadline passed: gRPC DEADLINE_EXCEEDED, or cancelled after grpc-timeout.
+    Timeout,
+    /// The request was whole and the connection ended without an answer.
+    Unanswered,
+    /// What decides was not seen.
+    Unknown,
+}
+
+impl Outcome {
+    /// All, in the order of reports.
+    pub const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::ClientError,
+        Self::ServerError,
+        Self::Reset,
+        Self::Timeout,
+        Self::Unanswered,
+        Self::Unknown,
+    ];
+
+    /// The name in json, jsonl and csv.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientError => "client_error",
+            Self::ServerError => "server_error",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Unanswered => "unanswered",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether reports count it as an error. Unknown is neither.
+    pub const fn is_error(self) -> bool {
+        !matches!(self, Self::Ok | Self::Unknown)
+    }
+
+    /// From an HTTP status (RFC 9110 section 15). 101 ends a transaction well.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            100..=399 => Self::Ok,
+            400..=499 => Self::ClientError,
+            500..=599 => Self::ServerError,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// How much of a transaction was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Completeness {
+    /// Every byte of both messages.
+    Complete,
+    /// Bytes inside it were not captured.
+    Gap,
+    /// The capture ended, a limit was reached or the connection died inside it.
+    Truncated,
+    /// It, or the header table it depends on, began before the capture.
+    LateJoin,
+    /// Only one of request and response was seen.
+    Unpaired,
+}
+
+impl Completeness {
+    /// All, in the order of reports.
+    pub const ALL: [Self; 5] =
+        [Self::Complete, Self::Gap, Self::Truncated, Self::LateJoin, Self::Unpaired];
+
+    /// The name in json, jsonl and csv.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Gap => "gap",
+            Self::Truncated => "truncated",
+            Self::LateJoin => "late-join",
+            Self::Unpaired => "unpaired",
+        }
+    }
+}
+
+/// A protocol's own attribute of a transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A count or a size.
+    Number(u64),
+    /// Text.
+    Text(String),
+}
+
+/// What gRPC adds to an HTTP transaction.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Grpc {
+    /// `package.Service`; None where the path was not seen.
+    pub service: Option<String>,
+    /// Method name.
+    pub method: Option<String>,
+    /// Status code; None where it was not seen, which is never OK.
+    pub status: Option<u32>,
+    /// `grpc-message`, percent-decoded.
+    pub message: Option<String>,
+    /// "unary", "client_stream", "server_stream", "bidi_stream" as observed;
+    /// None where messages were missed.
+    pub kind: Option<&'static str>,
+    /// Messages that the client sent, as far as seen.
+    pub request_messages: u64,
+    /// Messages that the server sent, as far as seen.
+    pub response_messages: u64,
+    /// `grpc-timeout` in nanoseconds.
+    pub timeout_ns: Option<u64>,
+}
+
+impl Grpc {
+    /// The status's name (gRPC core, statuscodes.md), `unknown` where no
+    /// status was seen, and `CODE_n` for a number without a name.
+    pub fn status_name(&self) -> String {
+        match self.status {
+            None => "unknown".to_owned(),
+            Some(code) => match GRPC_STATUS.get(code as usize) {
+                Some(name) => (*name).to_owned(),
+                None => {
+                    let mut text = String::from("CODE_");
+                    let _ = write!(text, "{code}");
+                    text
+                }
+            },
+        }
+    }
+}
+
+/// Names of gRPC status codes 0 to 16.
+pub const GRPC_STATUS: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// A request and its response.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// "http/1.1", "http/1.0", "http/2", "grpc".
+    pub protocol: &'static str,
+    /// HTTP/2 stream id.
+    pub stream: Option<u32>,
+    /// None where no byte of the request was seen.
+    pub request: Option<Message>,
+    /// None where no byte of the final response was seen.
+    pub response: Option<Message>,
+    /// Set for gRPC calls.
+    pub grpc: Option<Box<Grpc>>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How much of it was seen.
+    pub completeness: Completeness,
+    /// Names of what was odd about it, each once, in the order found.
+    pub anomalies: Vec<&'static str>,
+    /// Further attributes by dotted name, e.g. `websocket.client.text.frames`
+    /// or `http2.reset.code`.
+    pub attributes: Vec<(&'static str, Value)>,
+}
+
+impl Transaction {
+    /// A transaction of which nothing is known yet.
+    pub fn new(protocol: &'static str) -> Self {
+        Self {
+            protocol,
+            stream: None,
+            request: None,
+            response: None,
+            grpc: None,
+            outcome: Outcome::Unknown,
+            completeness: Completeness::Complete,
+            anomalies: Vec::new(),
+            attributes: Vec::new(),
+        }
+    }
+
+    /// Adds an anomaly's name once.
+    pub fn anomaly(&mut self, name: &'static str) {
+        if !self.anomalies.contains(&name) {
+            self.anomalies.push(name);
+        }
+    }
+
+    /// Earliest time of any byte of it: the request's start, else the response's.
+    pub fn start(&self) -> Option<Timestamp> {
+        let request = self.request.as_ref().and_then(|m| m.start);
+        request.or_else(|| self.response.as_ref().and_then(|m| m.start))
+    }
+
+    /// Request start to response start in nanoseconds; None where either is
+    /// unknown or the clock went back.
+    pub fn latency_ns(&self) -> Option<u64> {
+        self.nanos_to(self.response.as_ref()?.start)
+    }
+
+    /// Request start to response end in nanoseconds; None as above.
+    pub fn duration_ns(&self) -> Option<u64> {
+        self.nanos_to(self.response.as_ref()?.end)
+    }
+
+    fn nanos_to(&self, at: Option<Timestamp>) -> Option<u64> {
+        let start = self.request.as_ref()?.start?;
+        u64::try_from(at?.since(start)).ok()
+    }
+
+    /// A request's text by the span that `pick` names.
+    pub fn request_text(&self, pick: impl Fn(&Message) -> Option<Span>) -> Option<&[u8]> {
+        let request = self.request.as_ref()?;
+        request.text(pick(request))
+    }
+
+    /// The response's status.
+    pub fn status(&self) -> Option<u16> {
+        self.response.as_ref().and_then(|m| m.status)
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        let message = |m: &Option<Message>| m.as_ref().map_or(0, Message::memory);
+        size_of::<Self>() + message(&self.request) + message(&self.response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_not_seen_is_never_ok() {
+        assert_eq!(Grpc::default().status_name(), "unknown");
+        assert_eq!(Grpc { status: Some(0), ..Grpc::default() }.status_name(), "OK");
+        assert_eq!(Grpc { status: Some(99), ..Grpc::default() }.status_name(), "CODE_99");
+        assert_eq!(Transaction::new("http/1.1").outcome, Outcome::Unknown);
+    }
+
+    #[test]
+    fn latency_needs_both_ends() {
+        let mut t = Transaction::new("http/1.1");
+        t.response = Some(Message { start: Some(Timestamp::from_nanos(9)), ..Message::default() });
+        assert_eq!(t.latency_ns(), None);
+        t.request = Some(Message { start: Some(Timestamp::from_nanos(4)), ..Message::default() });
+        assert_eq!(t.latency_ns(), Some(5));
+    }
+}

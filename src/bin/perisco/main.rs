@@ -1,0 +1,2 @@
+//! The perisco command.
+fn main() {}

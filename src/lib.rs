@@ -1,0 +1,14 @@
+//! Perisco: the flight recorder for HTTP and gRPC.
+//!
+//! Data flows one way: bytes of a capture file → packet → TCP segment → flow
+//! (two reassembled half streams) → message → transaction → report.
+//!
+//! - [`pcap`] reads capture files and knows nothing of TCP.
+//! - [`analyze`] turns packets into transactions and reports; it is a pure
+//!   function of the input bytes.
+//! - [`time`] holds the one clock type that all of them share.
+#![deny(unsafe_code)]
+
+pub mod analyze;
+pub mod pcap;
+pub mod time;

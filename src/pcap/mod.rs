@@ -1,0 +1,102 @@
+//! Capture files: pcap and pcapng, plain or compressed, from files or a pipe.
+//!
+//! Knows nothing of what the packets hold. Packets come in batches of
+//! references into shared bytes, so that a memory map is never copied and a
+//! batch can be handed to worker threads.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::time::Timestamp;
+
+/// A link type of the tcpdump.org registry (LINKTYPE_…).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkType(pub u16);
+
+/// Where packets were captured: an interface of one section of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Index of the input file.
+    pub file: usize,
+    /// `if_name`; None in pcap files.
+    pub name: Option<String>,
+    /// `if_description`.
+    pub description: Option<String>,
+    /// How its packets begin.
+    pub link: LinkType,
+    /// Snap length in bytes; 0 is no limit.
+    pub snaplen: u32,
+}
+
+/// One packet of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketRef {
+    /// Index into [`Batch::chunks`].
+    pub chunk: u32,
+    /// Where its bytes begin in that chunk.
+    pub offset: u32,
+    /// Bytes captured.
+    pub captured: u32,
+    /// Bytes on the wire; at least `captured`.
+    pub original: u32,
+    /// Index over all interfaces of the run, in the order of [`Batch::interfaces`].
+    pub interface: u32,
+    /// Capture time; None where the file has none (pcapng SPB).
+    pub at: Option<Timestamp>,
+}
+
+/// What is wrong with an input, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The input as the user named it; `-` for standard input.
+    pub file: String,
+    /// Byte offset in the uncompressed capture, or in the compressed file
+    /// where decompression failed.
+    pub offset: u64,
+    /// What is wrong, as a phrase: "the last packet is cut short: …".
+    pub what: String,
+}
+
+/// Some packets in file (or merged time) order, and what else was read.
+#[derive(Default)]
+pub struct Batch {
+    /// Shared bytes.
+    pub chunks: Vec<Arc<dyn AsRef<[u8]> + Send + Sync>>,
+    /// The packets.
+    pub packets: Vec<PacketRef>,
+    /// Comments of packets: index into `packets` and text, ascending.
+    pub comments: Vec<(usize, String)>,
+    /// Interfaces first described in this batch; indices go on from the last batch.
+    pub interfaces: Vec<Interface>,
+    /// Names of addresses (pcapng NRB).
+    pub names: Vec<(IpAddr, String)>,
+    /// Packets that the capturer says it lost since the last batch (ISB
+    /// ifdrop and osdrop differences, epb_dropcount).
+    pub drops: u64,
+    /// Inputs found damaged. What came before the damage is in the packets.
+    pub damage: Vec<Damage>,
+    /// Bytes of input consumed so far, compressed where it is, for progress.
+    pub position: u64,
+}
+
+impl Batch {
+    /// The captured bytes of a packet; empty if it is not of this batch.
+    pub fn bytes(&self, packet: &PacketRef) -> &[u8] {
+        let start = packet.offset as usize;
+        self.chunks
+            .get(packet.chunk as usize)
+            .and_then(|chunk| (**chunk).as_ref().get(start..start + packet.captured as usize))
+            .unwrap_or_default()
+    }
+
+    /// Empties it, keeping the memory of its lists.
+    pub fn clear(&mut self) {
+        self.chunks.clear();
+        self.packets.clear();
+        self.comments.clear();
+        self.interfaces.clear();
+        self.names.clear();
+        self.drops = 0;
+        self.damage.clear();
+    }
+}
