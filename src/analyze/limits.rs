@@ -4,6 +4,11 @@
 //! Hostile or damaged input must not grow memory: what a limit costs is
 //! counted and reported, never dropped in silence.
 
+/// Parts into which flows are divided by key. A constant, so that what a
+/// limit costs is the same for any number of threads; enough for as many
+/// cores as one reader can feed.
+pub const SHARDS: usize = 16;
+
 /// Bytes of one direction held while waiting for a missing segment. Above
 /// it the hole is given up as a gap. A receive window is rarely larger, so a
 /// hole that outlives it was never captured.
@@ -11,6 +16,30 @@ pub const REORDER_BYTES_PER_FLOW: usize = 4 << 20;
 
 /// Bytes held for reordering over all flows: bounds many half-lost flows.
 pub const REORDER_BYTES_TOTAL: usize = 64 << 20;
+
+/// Segments of one direction held while waiting for a missing one: bounds
+/// the work of keeping them sorted when they are tiny.
+pub const REORDER_SEGMENTS: usize = 8192;
+
+/// Segments of a connection without a handshake that are held before its
+/// first byte is taken for the first: packets of several CPUs or interfaces
+/// mix, but not over more than a few.
+pub const SETTLE_SEGMENTS: usize = 16;
+
+/// Nanoseconds of capture time for the same.
+pub const SETTLE_NANOS: i64 = 100_000_000;
+
+/// Nanoseconds of capture time that a hole stays open while the receiver has
+/// not acknowledged it: the sender will send again, Linux gives up only after
+/// minutes, but by then nobody waits for the answer.
+pub const HOLE_UNACKED_NANOS: i64 = 60 * 1_000_000_000;
+
+/// Nanoseconds that a closed connection is remembered, so that its last
+/// segments sent again do not look like a connection joined midway.
+pub const CLOSED_NANOS: i64 = 5 * 1_000_000_000;
+
+/// Bytes of decoder state over all connections.
+pub const STATE_BYTES_TOTAL: usize = 128 << 20;
 
 /// Bytes of one HTTP/1 head or one HTTP/2 header block. Servers refuse far
 /// less (nginx 32 KiB, Go 1 MiB), so nothing real is cut.
@@ -50,6 +79,8 @@ pub struct Limits {
     pub pending_per_flow: usize,
     /// See [`STATE_BYTES_PER_FLOW`].
     pub state_bytes_per_flow: usize,
+    /// See [`STATE_BYTES_TOTAL`].
+    pub state_bytes_total: usize,
     /// See [`FLOWS`].
     pub flows: usize,
     /// See [`IDLE_NANOS`].
@@ -66,6 +97,7 @@ impl Default for Limits {
             head_bytes: HEAD_BYTES,
             pending_per_flow: PENDING_PER_FLOW,
             state_bytes_per_flow: STATE_BYTES_PER_FLOW,
+            state_bytes_total: STATE_BYTES_TOTAL,
             flows: FLOWS,
             idle_nanos: IDLE_NANOS,
             hole_nanos: HOLE_NANOS,

@@ -9,3 +9,5 @@ pub mod limits;
 pub mod packet;
 pub mod report;
 pub mod transaction;
+pub mod flow;
+pub mod reassembly;

@@ -44,6 +44,11 @@ impl Detector {
         Self { late, held: Vec::new(), ended: [None; 2], state: State::Undecided }
     }
 
+    /// The same, as flows take it.
+    pub fn boxed(late: Late) -> Box<dyn Decoder> {
+        Box::new(Self::new(late))
+    }
+
     fn undecided(&mut self, direction: Direction, chunk: Chunk<'_>, out: &mut Sink<'_>) {
         match chunk.content {
             Content::Data(data) => self.data(direction, chunk, data, out),
@@ -105,6 +110,7 @@ impl Detector {
             late.0.swap(0, 1);
         }
         out.kind(protocol.name);
+        out.turned(swapped);
         self.state = State::Decided { decoder: (protocol.decoder)(late), swapped };
         for held in std::mem::take(&mut self.held) {
             let content = Content::Data(&held.bytes);
@@ -114,15 +120,6 @@ impl Detector {
             if let Some((at, packet, end)) = self.ended[direction.index()] {
                 self.push(direction, Chunk { at, packet, content: Content::End(end) }, out);
             }
-        }
-    }
-
-    /// Whether client and server are the other way round than the directions
-    /// given; None while undecided.
-    pub fn swapped(&self) -> Option<bool> {
-        match self.state {
-            State::Decided { swapped, .. } => Some(swapped),
-            _ => None,
         }
     }
 }

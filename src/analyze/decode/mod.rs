@@ -204,8 +204,11 @@ pub struct Output {
     pub kind: Option<&'static str>,
     /// Nothing more will be decoded: reassembly may stop.
     pub opaque: bool,
-    /// Directions are to be read the other way round.
+    /// Directions are to be read the other way round, by what is in them.
     pub swapped: bool,
+    /// Set once content has told whether client and server are the other way
+    /// round than the flow took them.
+    pub turned: Option<bool>,
 }
 
 /// Field lists kept for reuse; more than enough for the messages in flight
@@ -295,6 +298,13 @@ impl<'a> Sink<'a> {
     /// Says that the rest of the connection needs no reassembly.
     pub fn opaque(&mut self) {
         self.output.opaque = true;
+    }
+
+    /// Says whether client and server are the other way round than the flow
+    /// took them. Only the outermost detector knows.
+    pub(crate) fn turned(&mut self, swapped: bool) {
+        let before = self.output.swapped;
+        self.output.turned.get_or_insert(before ^ swapped);
     }
 
     /// Runs `f` with client and server swapped relative to the caller.

@@ -1,0 +1,169 @@
+//! Handing bytes, gaps and ends to the decoder, in order.
+
+use crate::analyze::decode::{Chunk, Content, End, GapCause, Sink};
+use crate::analyze::flow::key::Side;
+use crate::analyze::flow::{Context, Flow};
+use crate::analyze::packet::flags;
+use crate::analyze::reassembly::half::Placed;
+use crate::time::Timestamp;
+
+impl Flow {
+    /// Delivers a segment whose first new byte is the next one.
+    pub(super) fn deliver_segment(
+        &mut self,
+        side: Side,
+        place: &Placed,
+        payload: &[u8],
+        context: &mut Context<'_>,
+    ) {
+        let half = self.half_mut(side);
+        let next = half.next.unwrap_or(place.start);
+        let known = next.distance(place.start).max(0).unsigned_abs();
+        if known >= place.wire_len {
+            return;
+        }
+        half.next = Some(place.start.plus(place.wire_len));
+        half.hole_since = None;
+        let fresh = payload.get(known as usize..).unwrap_or_default();
+        half.counts.bytes += fresh.len() as u64;
+        let (at, packet) = (place.at, place.packet);
+        if !fresh.is_empty() {
+            self.push(side, Chunk { at, packet, content: Content::Data(fresh) }, context);
+        }
+        let captured = known.max(u32::try_from(payload.len()).unwrap_or(u32::MAX));
+        let cut = u64::from(place.wire_len.saturating_sub(captured));
+        if cut > 0 {
+            self.count_gap(cut, GapCause::Snaplen as usize);
+            let content = Content::Gap(cut, GapCause::Snaplen);
+            self.push(side, Chunk { at, packet, content }, context);
+        }
+    }
+
+    /// Delivers all that has become deliverable in either direction.
+    pub(super) fn pump(&mut self, context: &mut Context<'_>) {
+        if !self.settled {
+            return;
+        }
+        while self.pump_side(self.guess, context) | self.pump_side(self.guess.other(), context) {}
+        if self.closed.is_none() && self.halves.iter().all(|half| half.ended) {
+            self.closed = Some(self.last);
+        }
+    }
+
+    fn pump_side(&mut self, side: Side, context: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while self.first_is_due(side) {
+            let Some(held) = self.half_mut(side).take_first() else { break };
+            self.deliver_segment(side, &held.place, &held.data, context);
+            progress = true;
+        }
+        let half = self.half(side);
+        if let (Some((at, end)), Some(next)) = (half.close, half.next)
+            && !half.ended
+            && !at.after(next)
+            && half.held.is_empty()
+            && !(end != End::Fin && self.awaits_other(side))
+        {
+            self.half_mut(side).next = Some(next.plus(u32::from(end == End::Fin)));
+            self.end(side, end, self.last, context);
+            if let End::Reset(_) = end {
+                self.end_after_reset(side.other(), end, context);
+            }
+            progress = true;
+        }
+        progress
+    }
+
+    /// A reset waits for what its sender had received by then.
+    fn awaits_other(&self, side: Side) -> bool {
+        let other = self.half(side.other());
+        other.seen && !other.ended && other.hole_end().is_some()
+    }
+
+    fn first_is_due(&self, side: Side) -> bool {
+        let half = self.half(side);
+        let (Some(next), Some(first)) = (half.next, half.held.front()) else { return false };
+        !half.ended && !first.place.start.after(next) && !self.blocked(side, first.place.ack)
+    }
+
+    /// The other direction ends with a reset too; what of it is still held
+    /// can never be delivered in order and is counted.
+    fn end_after_reset(&mut self, side: Side, end: End, context: &mut Context<'_>) {
+        while self.half(side).hole_end().is_some() {
+            if !self.give_up_hole(side, GapCause::Lost, context) {
+                break;
+            }
+            while self.first_is_due(side) {
+                let Some(held) = self.half_mut(side).take_first() else { break };
+                self.deliver_segment(side, &held.place, &held.data, context);
+            }
+        }
+        self.end(side, end, self.last, context);
+    }
+
+    /// Ends a direction, once.
+    pub(super) fn end(
+        &mut self,
+        side: Side,
+        end: End,
+        at: Option<Timestamp>,
+        context: &mut Context<'_>,
+    ) {
+        if !self.half(side).ended {
+            self.half_mut(side).ended = true;
+            self.push(side, Chunk { at, packet: 0, content: Content::End(end) }, context);
+        }
+    }
+
+    /// Counts missing bytes.
+    pub(super) fn count_gap(&mut self, bytes: u64, cause: usize) {
+        self.counts.gap_bytes[cause] += bytes;
+        self.counts.gaps[cause] += 1;
+    }
+
+    /// Gives a chunk to the decoder and takes what the decoder says of the
+    /// connection.
+    pub(super) fn push(&mut self, side: Side, chunk: Chunk<'_>, context: &mut Context<'_>) {
+        let direction = self.direction(side);
+        let Some(decoder) = &mut self.decoder else { return };
+        let mut sink = Sink::new(context.wants, context.limits, context.output);
+        decoder.push(direction, chunk, &mut sink);
+        let output = &mut *context.output;
+        if let Some(kind) = output.kind.take() {
+            self.kind = Some(kind);
+            self.swapped = output.turned.take().unwrap_or(self.swapped);
+        }
+        if !output.anomalies.is_empty() {
+            for (name, count) in output.anomalies.drain(..) {
+                match self.anomalies.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, total)) => *total += count,
+                    None => self.anomalies.push((name, count)),
+                }
+            }
+        }
+        if !output.findings.is_empty() {
+            self.findings.append(&mut output.findings);
+        }
+        if output.opaque {
+            output.opaque = false;
+            self.become_opaque();
+        }
+    }
+
+    /// Nothing more will be decoded: lets go of all that was held.
+    fn become_opaque(&mut self) {
+        self.opaque = true;
+        for side in [Side::A, Side::B] {
+            while let Some(held) = self.half_mut(side).take_first() {
+                self.count_opaque(side, &held.place);
+            }
+            self.half_mut(side).hole_since = None;
+        }
+    }
+
+    /// Whether this flow could start from this segment: a segment without
+    /// payload and SYN tells nothing that a report could show.
+    pub fn may_start_with(flag_bits: u8, wire_len: u32) -> bool {
+        flag_bits & flags::SYN != 0 && flag_bits & flags::RST == 0 || wire_len > 0
+    }
+}

@@ -1,0 +1,120 @@
+//! Which connection a segment belongs to.
+
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// One end of a connection, by order of address and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The smaller address and port.
+    A,
+    /// The larger one.
+    B,
+}
+
+impl Side {
+    /// The other end.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    /// 0 or 1.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Both ends of a connection, the same for both directions. IPv4 addresses
+/// are kept in their IPv4-mapped form (RFC 4291 section 2.5.5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowKey {
+    a: u128,
+    b: u128,
+    ports: u32,
+}
+
+impl Hash for FlowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.a ^ u128::from(self.ports));
+        state.write_u128(self.b);
+    }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => 0xffff_0000_0000 | u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+fn address(bits: u128) -> IpAddr {
+    Ipv6Addr::from_bits(bits).to_canonical()
+}
+
+impl FlowKey {
+    /// The key of a segment and the side that sent it.
+    pub fn new(source: (IpAddr, u16), destination: (IpAddr, u16)) -> (Self, Side) {
+        let from = (bits(source.0), source.1);
+        let to = (bits(destination.0), destination.1);
+        let (a, b, side) = if from <= to { (from, to, Side::A) } else { (to, from, Side::B) };
+        (Self { a: a.0, b: b.0, ports: u32::from(a.1) << 16 | u32::from(b.1) }, side)
+    }
+
+    /// Address and port of one end.
+    pub fn end(&self, side: Side) -> SocketAddr {
+        match side {
+            Side::A => SocketAddr::new(address(self.a), (self.ports >> 16) as u16),
+            Side::B => SocketAddr::new(address(self.b), (self.ports & 0xffff) as u16),
+        }
+    }
+
+    /// The port of one end.
+    pub fn port(&self, side: Side) -> u16 {
+        match side {
+            Side::A => (self.ports >> 16) as u16,
+            Side::B => (self.ports & 0xffff) as u16,
+        }
+    }
+
+    /// Spreads flows over `shards`, the same way in every run, so that what a
+    /// limit costs does not depend on the run.
+    pub fn shard(&self, shards: usize) -> usize {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let fold = |x: u128| (x as u64) ^ ((x >> 64) as u64);
+        let mix = (fold(self.a).wrapping_mul(ODD) ^ fold(self.b))
+            .wrapping_mul(ODD)
+            .wrapping_add(u64::from(self.ports))
+            .wrapping_mul(ODD);
+        ((u128::from(mix) * shards as u128) >> 64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions_have_one_key() {
+        let (v4, v6): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "fe80::1".parse().unwrap());
+        for address in [v4, v6] {
+            let (one, side) = FlowKey::new((address, 80), (address, 4000));
+            let (two, other) = FlowKey::new((address, 4000), (address, 80));
+            assert_eq!((one, side), (two, other.other()));
+            assert_eq!(one.end(side), SocketAddr::new(address, 80));
+            assert_eq!(one.port(other), 4000);
+        }
+    }
+
+    #[test]
+    fn shards_are_spread() {
+        let server: IpAddr = "10.0.0.1".parse().unwrap();
+        let mut counts = [0; 16];
+        for port in 1000..1600 {
+            counts[FlowKey::new((server, 80), (server, port)).0.shard(16)] += 1;
+        }
+        assert!(counts.iter().all(|count| (15..80).contains(count)), "{counts:?}");
+    }
+}

@@ -1,0 +1,293 @@
+//! What decoders get to see, whatever way packets come.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::analyze::decode::{Chunk, Content, Sink};
+use crate::analyze::packet::flags::{ACK, FIN, RST, SYN};
+
+/// Tells what it is pushed, through the event log.
+struct Echo(Late);
+
+impl Decoder for Echo {
+    fn push(&mut self, direction: Direction, chunk: Chunk<'_>, out: &mut Sink<'_>) {
+        let way = if direction == Direction::ToServer { '>' } else { '<' };
+        let late = if self.0.is(direction) { "late " } else { "" };
+        out.event(direction, chunk.at, || match chunk.content {
+            Content::Data(data) => format!("{way}{late}{}", String::from_utf8_lossy(data)),
+            Content::Gap(len, cause) => format!("{way}{late}gap {len} {cause:?}"),
+            Content::End(end) => format!("{way}{late}{end:?}"),
+        });
+    }
+
+    fn oldest_open(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn memory(&self) -> usize {
+        0
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Packet {
+    from_client: bool,
+    flags: u8,
+    seq: u32,
+    ack: u32,
+    data: &'static [u8],
+    cut: usize,
+    millis: i64,
+}
+
+const CLIENT_ISN: u32 = 1000;
+const SERVER_ISN: u32 = u32::MAX - 3;
+
+fn packet(from_client: bool, flags: u8, seq: u32, ack: u32, data: &'static [u8]) -> Packet {
+    let isn = |client: bool| if client { CLIENT_ISN } else { SERVER_ISN };
+    Packet {
+        from_client,
+        flags,
+        seq: isn(from_client).wrapping_add(seq),
+        ack: isn(!from_client).wrapping_add(ack),
+        data,
+        cut: 0,
+        millis: 0,
+    }
+}
+
+/// A request of 8 bytes in two segments, a response of 12 in three.
+fn exchange() -> Vec<Packet> {
+    vec![
+        packet(true, SYN, 0, 0, b""),
+        packet(false, SYN | ACK, 0, 1, b""),
+        packet(true, ACK, 1, 1, b""),
+        packet(true, ACK, 1, 1, b"GET "),
+        packet(true, ACK, 5, 1, b"/abc"),
+        packet(false, ACK, 1, 9, b"200 "),
+        packet(false, ACK, 5, 9, b"OK, "),
+        packet(false, ACK, 9, 9, b"fine"),
+        packet(true, FIN | ACK, 9, 13, b""),
+        packet(false, FIN | ACK, 13, 10, b""),
+        packet(true, ACK, 10, 14, b""),
+    ]
+}
+
+/// Chunks as text, neighbouring data of one direction joined.
+fn replay(packets: &[Packet]) -> (Vec<String>, Flow) {
+    let limits = Limits::default();
+    let mut output = Output::default();
+    let bytes = |_: PayloadRef| None;
+    let mut context = Context {
+        limits: &limits,
+        wants: Wants { log: true, ..Wants::default() },
+        new_decoder: |late| Box::new(Echo(late)),
+        output: &mut output,
+        bytes: &bytes,
+    };
+    let mut flow = None;
+    for (index, packet) in packets.iter().enumerate() {
+        let ends = [("10.0.0.1".parse().unwrap(), 40000), ("10.0.0.2".parse().unwrap(), 80)];
+        let (from, to) = if packet.from_client { (0, 1) } else { (1, 0) };
+        let (key, side) = FlowKey::new(ends[from], ends[to]);
+        let captured = &packet.data[..packet.data.len() - packet.cut];
+        let segment = SegmentRef {
+            key,
+            side,
+            flags: packet.flags,
+            seq: packet.seq,
+            ack: packet.ack,
+            window: 100,
+            ip_id: index as u16 + 1,
+            wire_len: packet.data.len() as u32,
+            payload: PayloadRef { round: 1, chunk: 0, offset: 0, len: captured.len() as u32 },
+            at: Some(Timestamp::from_nanos(packet.millis * 1_000_000)),
+            packet: index as u64 + 1,
+            interface: 0,
+        };
+        flow.get_or_insert_with(|| Flow::new(&segment)).segment(&segment, captured, &mut context);
+    }
+    let mut flow = flow.unwrap();
+    flow.finish(End::CaptureEnd, &mut context);
+    let mut lines: Vec<String> = Vec::new();
+    for (event, _) in output.events {
+        let data = event
+            .text
+            .chars()
+            .nth(1)
+            .is_some_and(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || "/f".contains(c))
+            && !event.text.contains("Fin")
+            && !event.text.contains("Reset")
+            && !event.text.contains("CaptureEnd");
+        match lines.last_mut() {
+            Some(last) if data && last.starts_with(&event.text[..1]) && !last.contains("gap") => {
+                last.push_str(&event.text[1..]);
+            }
+            _ => lines.push(event.text),
+        }
+    }
+    (lines, flow)
+}
+
+const WHOLE: [&str; 4] = [">GET /abc", "<200 OK, fine", ">Fin", "<Fin"];
+
+#[test]
+fn in_order() {
+    let (lines, flow) = replay(&exchange());
+    assert_eq!(lines, WHOLE);
+    assert_eq!(flow.counts.gap_bytes, [0; 3]);
+    assert!(flow.handshake());
+}
+
+#[test]
+fn a_response_captured_before_its_request_waits() {
+    let mut packets = exchange();
+    let request = packets.remove(4);
+    packets.insert(7, request);
+    assert_eq!(replay(&packets).0, WHOLE);
+}
+
+#[test]
+fn a_lost_segment_is_an_exact_gap() {
+    for (index, gap) in [(4, ">gap 4 Lost"), (6, "<gap 4 Lost"), (7, "<gap 4 Lost")] {
+        let mut packets = exchange();
+        packets.remove(index);
+        let (lines, flow) = replay(&packets);
+        assert!(lines.contains(&gap.to_owned()), "{index}: {lines:?}");
+        assert_eq!(flow.counts.gap_bytes, [4, 0, 0]);
+        assert_eq!(flow.counts.gaps, [1, 0, 0]);
+    }
+}
+
+#[test]
+fn a_lost_tail_is_told_by_the_last_acknowledgement() {
+    let mut packets = exchange();
+    packets.truncate(5);
+    packets.remove(4);
+    packets.push(packet(false, ACK, 1, 9, b""));
+    assert_eq!(replay(&packets).0, [">GET ", ">gap 4 Lost", ">CaptureEnd", "<CaptureEnd"]);
+}
+
+#[test]
+fn snaplen_cuts_are_gaps() {
+    let mut packets = exchange();
+    packets[6].cut = 3;
+    let (lines, flow) = replay(&packets);
+    assert_eq!(lines[1..4], ["<200 O", "<gap 3 Snaplen", "<fine"]);
+    assert_eq!(flow.counts.gap_bytes, [0, 3, 0]);
+}
+
+#[test]
+fn overlaps_keep_the_first_copy() {
+    let mut packets = exchange();
+    packets.insert(5, packet(true, ACK, 3, 1, b"T /XX"));
+    packets.insert(6, packet(false, ACK, 1, 9, b"200 O"));
+    let (lines, flow) = replay(&packets);
+    assert_eq!(lines, WHOLE);
+    let retransmitted: u64 =
+        [Side::A, Side::B].iter().map(|s| flow.half(*s).counts.retransmissions).sum();
+    assert_eq!(retransmitted, 2);
+}
+
+#[test]
+fn keep_alive_probes_are_nothing() {
+    let mut packets = exchange();
+    packets.insert(8, packet(true, ACK, 8, 13, b"?"));
+    packets.insert(8, packet(true, ACK, 8, 13, b""));
+    let (lines, flow) = replay(&packets);
+    assert_eq!(lines, WHOLE);
+    assert_eq!(flow.half(Side::A).counts.retransmissions, 0);
+}
+
+#[test]
+fn reset_ends_both_after_what_came_before() {
+    let mut packets = exchange();
+    packets.truncate(7);
+    packets.push(packet(false, RST | ACK, 9, 9, b""));
+    assert_eq!(
+        replay(&packets).0,
+        [">GET /abc", "<200 OK, ", "<Reset(ToClient)", ">Reset(ToClient)"]
+    );
+}
+
+#[test]
+fn joined_midway_is_late_and_has_no_gap() {
+    let packets = &exchange()[4..];
+    let (lines, flow) = replay(packets);
+    assert_eq!(lines.first().unwrap(), ">late /abc");
+    assert_eq!(flow.counts.gaps, [0; 3]);
+    assert!(!flow.handshake());
+}
+
+#[test]
+fn one_direction_alone_has_exact_gaps_for_the_other() {
+    let packets: Vec<_> = exchange().into_iter().filter(|p| p.from_client).collect();
+    let (lines, flow) = replay(&packets);
+    assert_eq!(lines[..3], [">GET /abc", ">Fin", "<gap 12 Lost"]);
+    assert_eq!(flow.counts.gap_bytes, [12, 0, 0]);
+}
+
+#[test]
+fn data_in_the_syn_counts() {
+    let packets = [
+        packet(true, SYN, 0, 0, b"GET "),
+        packet(false, SYN | ACK, 0, 5, b""),
+        packet(true, FIN | ACK, 5, 1, b"/abc"),
+    ];
+    assert_eq!(replay(&packets).0, [">GET /abc", ">Fin", "<CaptureEnd"]);
+}
+
+#[test]
+fn a_hole_is_given_up_after_its_time() {
+    let mut packets = exchange();
+    packets.remove(6);
+    packets.truncate(7);
+    packets.push(packet(true, ACK, 9, 13, b""));
+    let mut late = packet(true, ACK, 9, 13, b"Zzzz");
+    late.millis = 5000;
+    packets.push(late);
+    let (lines, _) = replay(&packets);
+    assert_eq!(lines[..5], [">GET /abc", "<200 ", "<gap 4 Lost", "<fine", ">Zzzz"]);
+}
+
+proptest! {
+    #[test]
+    fn any_order_and_duplication_gives_the_same(
+        order in Just((1..11usize).collect::<Vec<_>>()).prop_shuffle(),
+        copies in prop::collection::vec(0..11usize, 0..6),
+    ) {
+        // The first packet stays first: what comes before it is another matter.
+        let packets = exchange();
+        let mut shuffled = vec![packets[0].clone()];
+        shuffled.extend(order.iter().map(|i| packets[*i].clone()));
+        for copy in copies {
+            shuffled.insert(shuffled.len().min(copy + 1), packets[copy].clone());
+        }
+        let (lines, flow) = replay(&shuffled);
+        let joined = |way: char| -> String {
+            lines.iter().filter(|l| l.starts_with(way)).map(|l| &l[1..]).collect()
+        };
+        prop_assert_eq!(joined('>'), "GET /abcFin");
+        prop_assert_eq!(joined('<'), "200 OK, fineFin");
+        prop_assert_eq!(flow.counts.gap_bytes, [0; 3]);
+        let request = lines.iter().position(|l| l.contains("/abc")).unwrap();
+        let response = lines.iter().position(|l| l.contains("200")).unwrap();
+        prop_assert!(request < response, "{:?}", lines);
+    }
+
+    #[test]
+    fn any_loss_is_counted_exactly(lost in prop::collection::vec(any::<bool>(), 5)) {
+        let packets = exchange();
+        let mut kept = Vec::new();
+        let mut bytes = 0;
+        for (index, packet) in packets.into_iter().enumerate() {
+            if (3..8).contains(&index) && lost[index - 3] {
+                bytes += packet.data.len() as u64;
+            } else {
+                kept.push(packet);
+            }
+        }
+        let (_, flow) = replay(&kept);
+        prop_assert_eq!(flow.counts.gap_bytes, [bytes, 0, 0]);
+    }
+}
