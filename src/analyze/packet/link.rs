@@ -218,7 +218,7 @@ pub(super) fn parse_ppp(bytes: Captured<'_>) -> Next<'_> {
     }
     let (protocol, length) = match rest.data {
         // Odd bytes end the number.
-        [low, ..] if low & 1 != 0 => (u16::from(*low), 1),
+        [low, _, ..] if low & 1 != 0 => (u16::from(*low), 1),
         [high, low, ..] => (u16::from_be_bytes([*high, *low]), 2),
         _ => return malformed("ppp header cut"),
     };

@@ -153,7 +153,8 @@ fn gtp_u(bytes: Captured<'_>) -> Inside<'_> {
     Inside::check(Layer::Ip, rest.skip(at))
 }
 
-/// Teredo (RFC 4380 section 5.1.1): authentication, origin, IPv6.
+/// Teredo (RFC 4380 section 5.1.1): authentication, origin, IPv6 from or to an
+/// address of Teredo's prefix or, for its routers, a local one.
 fn teredo(bytes: Captured<'_>) -> Inside<'_> {
     let mut rest = bytes;
     if rest.byte(0) == Some(0) && rest.head::<4>().is_none() {
@@ -172,9 +173,15 @@ fn teredo(bytes: Captured<'_>) -> Inside<'_> {
             None => return Inside::Nothing,
         }
     }
+    let is_address = |at: usize| match rest.data.get(at..at + 4) {
+        Some(prefix) => prefix == [0x20, 0x01, 0, 0] || prefix.starts_with(&[0xfe, 0x80]),
+        None => false,
+    };
     match rest.byte(0) {
-        Some(first) if first >> 4 == 6 => Inside::check(Layer::Ip, Some(rest)),
-        Some(_) => Inside::Nothing,
+        Some(first) if first >> 4 != 6 => Inside::Nothing,
+        Some(_) if rest.data.len() >= 40 && !is_address(8) && !is_address(24) => Inside::Nothing,
+        Some(_) if rest.data.len() < 40 => Inside::short(rest),
+        Some(_) => Inside::check(Layer::Ip, Some(rest)),
         None => Inside::short(rest),
     }
 }
