@@ -88,6 +88,19 @@ fn by_etherparse(frame: &[u8]) -> Option<Segment<'_>> {
     })
 }
 
+/// Dissects header by header, without the hot path.
+fn by_steps(link: LinkType, frame: &[u8]) -> Dissected<'_> {
+    let mut layer = link::first_layer(link).unwrap();
+    let mut bytes = Captured::new(frame, frame.len());
+    loop {
+        match step(layer, bytes) {
+            Next::Layer(next, rest) => (layer, bytes) = (next, rest),
+            Next::Done(dissected) => return dissected,
+            Next::Fragment(_) => return Dissected::Fragment,
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_survived(link in any_link(), bytes in vec(any::<u8>(), 0..200), original in 0..400u32) {
@@ -113,19 +126,32 @@ proptest! {
     #[test]
     fn both_paths_agree(
         payload in vec(any::<u8>(), 0..80),
-        damage in vec((0..60usize, any::<u8>()), 0..4),
+        frame in any::<Index>(),
+        six in any::<bool>(),
+        damage in vec((0..80usize, any::<u8>()), 0..4),
         kept in any::<Index>(),
     ) {
-        let mut frame = ethernet(0x0800, &packet4(&payload));
+        let (kind, packet) = if six { (0x86dd_u16, packet6(&payload)) } else { (0x0800, packet4(&payload)) };
+        let [high, low] = kind.to_be_bytes();
+        let mut frames = [
+            (ETHERNET, ethernet(kind, &packet)),
+            (ETHERNET, ethernet(0x8100, &join(&[&[0, 7, high, low], &packet]))),
+            (RAW, packet.clone()),
+            (LinkType(113), join(&[&[0; 14], &[high, low], &packet])),
+            (LinkType(113), join(&[&[0; 14], &[0x81, 0, 0, 7, high, low], &packet])),
+            (LinkType(276), join(&[&[high, low], &[0; 18], &packet])),
+        ];
+        let index = frame.index(frames.len());
+        let (link, frame) = &mut frames[index];
+        prop_assert!(plain::parse(*link, frame).is_some());
         for (index, value) in damage {
             if let Some(byte) = frame.get_mut(index) {
                 *byte = value;
             }
         }
         frame.truncate(frame.len() - kept.index(frame.len()) / 4);
-        if let Some(segment) = plain_segment(&frame) {
-            let slow = Dissector::new().dissect_any(ETHERNET, &frame, frame.len() as u32, None);
-            prop_assert_eq!(slow, Dissected::Segment(segment));
+        if let Some(segment) = plain::parse(*link, frame) {
+            prop_assert_eq!(by_steps(*link, frame), Dissected::Segment(segment));
         }
     }
 
@@ -155,7 +181,7 @@ proptest! {
             prop_assert!(theirs.is_some());
         }
         if let Some(theirs) = theirs {
-            let Dissected::Segment(mut ours) = dissect(ETHERNET, &frame) else {
+            let Dissected::Segment(mut ours) = by_steps(ETHERNET, &frame) else {
                 return Err(TestCaseError::fail(format!("no segment in {frame:02x?}")));
             };
             // A length beyond the frame is a cut to us, an error to etherparse.
