@@ -43,6 +43,7 @@ pub struct Report {
     /// What pairs past the limit on pairs added up to.
     pub edges_other: Option<EdgeFigures>,
     /// Anomalies of transactions and connections, most first.
+    #[serde(serialize_with = "as_object")]
     pub anomalies: Vec<Named>,
     /// What a real endpoint would have refused.
     pub findings: Findings,
@@ -69,6 +70,7 @@ pub struct Capture {
     /// TCP segments among them.
     pub segments: u64,
     /// Packets that are no TCP segment, by kind, most first.
+    #[serde(serialize_with = "as_object")]
     pub other_packets: Vec<Named>,
     /// Time of the earliest packet.
     pub first: Option<Time>,
@@ -100,6 +102,7 @@ pub struct Loss {
     /// there was no payload.
     pub coverage_percent: Option<f64>,
     /// What limits cost: the limit's flag and how often it bit.
+    #[serde(serialize_with = "as_object")]
     pub limits: Vec<Named>,
 }
 
@@ -140,6 +143,7 @@ pub struct Flows {
     /// How many.
     pub count: u64,
     /// By what they spoke; "unknown" where that was not recognised.
+    #[serde(serialize_with = "as_object")]
     pub kinds: Vec<Named>,
     /// Connections whose start was not captured.
     pub without_handshake: u64,
@@ -162,10 +166,13 @@ pub struct Totals {
     #[serde(flatten)]
     pub figures: Figures,
     /// By outcome; all outcomes are listed.
+    #[serde(serialize_with = "as_object")]
     pub outcomes: Vec<Named>,
     /// By how much was seen; all are listed.
+    #[serde(serialize_with = "as_object")]
     pub completeness: Vec<Named>,
     /// By protocol.
+    #[serde(serialize_with = "as_object")]
     pub protocols: Vec<Named>,
 }
 
@@ -309,8 +316,8 @@ pub struct EdgeFigures {
     pub transactions: Figures,
 }
 
-/// A count by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A count by name; lists of them are objects in json, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// What is counted.
     pub name: String,
@@ -323,6 +330,10 @@ impl Named {
     pub fn new(name: impl Into<String>, count: u64) -> Self {
         Self { name: name.into(), count }
     }
+}
+
+fn as_object<S: Serializer>(list: &[Named], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(list.iter().map(|named| (&named.name, named.count)))
 }
 
 /// What a real endpoint would have refused.

@@ -140,7 +140,7 @@ fn push_hex(out: &mut Vec<u8>, value: u16) {
 }
 
 /// Appends `\u00XX`.
-fn push_u_escape(out: &mut Vec<u8>, code: u32) {
+pub fn push_u_escape(out: &mut Vec<u8>, code: u32) {
     out.extend_from_slice(b"\\u");
     for shift in [12, 8, 4, 0] {
         out.push(hex_digit(code >> shift));

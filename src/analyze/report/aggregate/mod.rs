@@ -252,12 +252,7 @@ fn loss(capture: &CaptureTotals, flows: &Flows, gaps: Gaps) -> Loss {
     let causes = [gaps.lost, gaps.snaplen, gaps.limit];
     let gap_bytes = causes.iter().fold(0_u64, |sum, gap| sum.saturating_add(gap.bytes));
     let all = payload_bytes as f64 + gap_bytes as f64;
-    let limits: Vec<_> = capture
-        .limits
-        .iter()
-        .filter(|(_, times)| *times > 0)
-        .map(|(name, times)| Named::new(*name, *times))
-        .collect();
+    let limits = ranked(capture.limits.iter().copied().filter(|(_, times)| *times > 0));
     let none_lost = [capture.drops, capture.cut_packets, gap_bytes].iter().all(|n| *n == 0);
     Loss {
         none_known: none_lost && capture.damage.is_empty() && limits.is_empty(),
@@ -295,10 +290,15 @@ fn named<const N: usize>(names: [&'static str; N], counts: [u64; N]) -> Vec<Name
     names.into_iter().zip(counts).map(|(name, count)| Named::new(name, count)).collect()
 }
 
-/// Most frequent first, the same count by name.
+/// Most frequent first, the same count by name; names that come twice are
+/// added up.
 fn ranked<S: Into<String>>(counts: impl IntoIterator<Item = (S, u64)>) -> Vec<Named> {
-    let mut list: Vec<_> =
-        counts.into_iter().map(|(name, count)| Named::new(name, count)).collect();
-    list.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+    let mut sums = BTreeMap::new();
+    for (name, count) in counts {
+        add(sums.entry(name.into()).or_default(), count);
+    }
+    let mut list: Vec<_> = sums.into_iter().map(|(name, count)| Named { name, count }).collect();
+    // Stable: the same count stays in the order of names.
+    list.sort_by_key(|named| std::cmp::Reverse(named.count));
     list
 }

@@ -6,7 +6,7 @@ use super::style::Paint;
 use super::table::Cell;
 use super::units::{count, coverage, duration, escape, plural, rate, share, short_count, size};
 use crate::analyze::report::model::{
-    Edge, EdgeFigures, Endpoint, Figures, Gap, Gaps, Named, Percentiles, Report, Sample, Time,
+    Edge, EdgeFigures, Endpoint, Figures, Gap, Gaps, Loss, Named, Percentiles, Report, Sample, Time,
 };
 
 /// Kinds of packets and flows named in a line.
@@ -50,7 +50,7 @@ pub fn hints(report: &Report) -> Vec<&'static str> {
     if report.loss.cut_packets > 0 {
         hints.push("Packets are cut: capture whole ones (tcpdump -s 0).");
     }
-    if flows.without_handshake > 0 {
+    if flows.without_handshake > 0 && has("unknown") {
         hints.push(
             "Connections began before the capture: start it first, or reconnect the clients.",
         );
@@ -113,18 +113,46 @@ pub fn status(sample: &Sample) -> String {
     }
 }
 
+/// What is missing, in capitals.
+pub fn missing(loss: &Loss) -> String {
+    let bytes = plural(loss.gap_bytes, "BYTE", "BYTES");
+    let packets = loss.dropped_packets + loss.cut_packets > 0;
+    match (loss.damage.is_empty(), loss.gap_bytes > 0, packets) {
+        (false, true, _) => format!("THE CAPTURE IS DAMAGED, AND {bytes} ARE MISSING"),
+        (false, false, _) => "THE CAPTURE IS DAMAGED".to_owned(),
+        (true, true, _) => format!("{bytes} ARE MISSING"),
+        (true, false, true) => "PACKETS ARE MISSING OR CUT".to_owned(),
+        (true, false, false) => "LIMITS WERE REACHED".to_owned(),
+    }
+}
+
+/// A time to the millisecond, as RFC 3339.
+pub fn time(at: Time) -> String {
+    let text = at.0.to_string();
+    // Nine fractional digits and a Z.
+    match text.get(..text.len().saturating_sub("000000Z".len())) {
+        Some(milliseconds) => format!("{milliseconds}Z"),
+        None => text,
+    }
+}
+
 /// Time since the capture began.
 pub fn offset(at: Option<Time>, first: Option<Time>) -> String {
     let nanos = at.zip(first).and_then(|(at, first)| u64::try_from(at.0.since(first.0)).ok());
     nanos.map_or("?".to_owned(), |nanos| format!("+{}", duration(nanos)))
 }
 
-fn latency_cell(p: Option<&Percentiles>, pick: fn(&Percentiles) -> u64) -> Cell {
-    Cell::new(p.map_or("?".to_owned(), |p| duration(pick(p))))
+/// Empty where there is no transaction, `?` where none had a known latency.
+fn latency_cell(figures: &Figures, pick: fn(&Percentiles) -> u64) -> Cell {
+    let unknown = if figures.count == 0 { "" } else { "?" };
+    Cell::new(figures.latency.as_ref().map_or(unknown.to_owned(), |p| duration(pick(p))))
 }
 
 fn share_cells(figures: &Figures) -> [Cell; 2] {
-    let errors = share(figures.errors, figures.count);
+    let errors = match figures.count {
+        0 => String::new(),
+        count => share(figures.errors, count),
+    };
     let unknown = match figures.unknown {
         0 => String::new(),
         unknown => share(unknown, figures.count),
@@ -137,17 +165,16 @@ fn share_cells(figures: &Figures) -> [Cell; 2] {
 
 /// The numbers of an endpoint.
 pub fn endpoint_cells(figures: &Figures) -> Vec<Cell> {
-    let latency = figures.latency.as_ref();
     let [errors, unknown] = share_cells(figures);
     vec![
         Cell::new(short_count(figures.count)),
         Cell::new(figures.rate_per_second.map_or(String::new(), rate)),
         errors,
         unknown,
-        latency_cell(latency, |p| p.p50_ns),
-        latency_cell(latency, |p| p.p90_ns),
-        latency_cell(latency, |p| p.p99_ns),
-        latency_cell(latency, |p| p.max_ns),
+        latency_cell(figures, |p| p.p50_ns),
+        latency_cell(figures, |p| p.p90_ns),
+        latency_cell(figures, |p| p.p99_ns),
+        latency_cell(figures, |p| p.max_ns),
         Cell::new(size(figures.request_body_bytes)),
         Cell::new(size(figures.response_body_bytes)),
     ]
@@ -172,15 +199,14 @@ pub fn edge_name(edge: &Edge) -> String {
 /// The numbers of a pair of hosts.
 pub fn edge_cells(edge: &EdgeFigures) -> Vec<Cell> {
     let figures = &edge.transactions;
-    let latency = figures.latency.as_ref();
     let [errors, unknown] = share_cells(figures);
     vec![
         Cell::new(short_count(edge.connections)),
         Cell::new(short_count(figures.count)),
         errors,
         unknown,
-        latency_cell(latency, |p| p.p50_ns),
-        latency_cell(latency, |p| p.p99_ns),
+        latency_cell(figures, |p| p.p50_ns),
+        latency_cell(figures, |p| p.p99_ns),
         Cell::new(size(edge.payload_bytes_to_server)),
         Cell::new(size(edge.payload_bytes_to_client)),
     ]

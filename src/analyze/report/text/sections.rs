@@ -2,7 +2,7 @@
 
 use super::names::{
     causes, coverage_text, edge_cells, edge_name, endpoint_cells, endpoint_name, hints, kinds,
-    offset, sample_name, status,
+    missing, offset, sample_name, status, time,
 };
 use super::style::{Paint, Style};
 use super::table::{Cell, Table};
@@ -63,15 +63,7 @@ impl Page {
         if loss.none_known {
             return;
         }
-        let what = match (loss.gap_bytes, loss.damage.is_empty()) {
-            (0, true) => "PACKETS ARE MISSING from this capture".to_owned(),
-            (0, false) => "THE CAPTURE IS DAMAGED".to_owned(),
-            (bytes, true) => format!("{} ARE MISSING", plural(bytes, "BYTE", "BYTES")),
-            (bytes, false) => {
-                let bytes = plural(bytes, "BYTE", "BYTES");
-                format!("THE CAPTURE IS DAMAGED, AND {bytes} ARE MISSING")
-            }
-        };
+        let what = missing(loss);
         for part in wrap(&format!("{what}: the figures hold for what is there."), self.style.width)
         {
             self.line(Some(Paint::Alarm), &part);
@@ -179,8 +171,8 @@ impl Page {
         self.fact("packets", &packets, None);
         if let (Some(first), Some(last)) = (capture.first, capture.last) {
             let span = capture.span_ns.map(|span| format!(" ({})", duration(span)));
-            self.fact("time", &format!("{} to {}", first.0, last.0), None);
-            self.fact("", span.unwrap_or_default().trim(), None);
+            let text = format!("{} to {}{}", time(first), time(last), span.unwrap_or_default());
+            self.fact("time", &text, None);
         }
         self.flows(report);
         if report.loss.none_known {

@@ -7,8 +7,8 @@ use super::Style;
 use super::style::Paint;
 use super::units::{elide, width};
 
-/// The name column is not made narrower than this: rather two lines a row.
-const NAME: usize = 36;
+/// Names are not cut to less than this: rather two lines a row.
+const NAME: usize = 56;
 /// How far names that stand alone and notes are moved in.
 const INDENT: usize = 2;
 
