@@ -5,8 +5,11 @@ use super::ip::{Plausible, plausible_ip};
 use super::{Layer, Next, malformed, other};
 use crate::pcap::LinkType;
 
-/// LINKTYPE_ETHERNET, the one with a path of its own.
+// Link types that also have the hot path (LINKTYPE_…).
 pub(super) const ETHERNET: u16 = 1;
+pub(super) const RAW: u16 = 101;
+pub(super) const SLL: u16 = 113;
+pub(super) const SLL2: u16 = 276;
 
 // EtherTypes (IEEE registration authority, IANA "IEEE 802 Numbers").
 const IPV4: u16 = 0x0800;
@@ -36,9 +39,9 @@ pub(super) fn first_layer(link: LinkType) -> Option<Layer> {
         // NULL and LOOP.
         0 | 108 => Layer::Null,
         // RAW and what BSDs call it, IPV4, IPV6.
-        12 | 14 | 101 | 228 | 229 => Layer::Ip,
-        113 => Layer::Sll,
-        276 => Layer::Sll2,
+        12 | 14 | RAW | 228 | 229 => Layer::Ip,
+        SLL => Layer::Sll,
+        SLL2 => Layer::Sll2,
         // PPP and PPP_HDLC.
         9 | 50 => Layer::Ppp,
         51 => Layer::Pppoe,
@@ -64,10 +67,10 @@ pub(super) fn parse_ethernet(bytes: Captured<'_>) -> Next<'_> {
 }
 
 fn parse_type_or_length(kind: u16, rest: Captured<'_>) -> Next<'_> {
-    if kind <= MAX_LENGTH {
-        Next::Layer(Layer::Llc, rest.limit(usize::from(kind).min(rest.wire)))
-    } else {
-        Next::Layer(Layer::EtherType(kind), rest)
+    match kind {
+        IPV4 | IPV6 => Next::Layer(Layer::Ip, rest),
+        0..=MAX_LENGTH => Next::Layer(Layer::Llc, rest.limit(usize::from(kind).min(rest.wire))),
+        _ => Next::Layer(Layer::EtherType(kind), rest),
     }
 }
 
@@ -218,7 +221,7 @@ pub(super) fn parse_ppp(bytes: Captured<'_>) -> Next<'_> {
     }
     let (protocol, length) = match rest.data {
         // Odd bytes end the number.
-        [low, ..] if low & 1 != 0 => (u16::from(*low), 1),
+        [low, _, ..] if low & 1 != 0 => (u16::from(*low), 1),
         [high, low, ..] => (u16::from_be_bytes([*high, *low]), 2),
         _ => return malformed("ppp header cut"),
     };

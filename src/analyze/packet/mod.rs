@@ -20,6 +20,7 @@ mod captured;
 mod fragment;
 mod ip;
 mod link;
+mod plain;
 mod tcp;
 mod tunnel;
 mod wifi;
@@ -29,7 +30,7 @@ mod wifi;
 mod tests;
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use captured::Captured;
 use fragment::{Added, Reassembler};
@@ -202,9 +203,7 @@ impl Dissector {
         original: u32,
         at: Option<Timestamp>,
     ) -> Dissected<'a> {
-        if link.0 == link::ETHERNET
-            && let Some(segment) = plain_segment(packet)
-        {
+        if let Some(segment) = plain::parse(link, packet) {
             return Dissected::Segment(segment);
         }
         self.dissect_any(link, packet, original, at)
@@ -244,7 +243,12 @@ impl Dissector {
     ) -> Dissected<'a> {
         for left in (0..budget).rev() {
             match step(layer, bytes) {
-                Next::Layer(next, rest) => (layer, bytes) = (next, rest),
+                Next::Layer(next, rest) => {
+                    if let Some(segment) = plain::parse_inner(next, rest.data) {
+                        return Dissected::Segment(segment);
+                    }
+                    (layer, bytes) = (next, rest);
+                }
                 Next::Done(dissected) => return dissected,
                 Next::Fragment(fragment) => {
                     let network = fragment.network;
@@ -287,46 +291,4 @@ fn step(layer: Layer, bytes: Captured<'_>) -> Next<'_> {
         Layer::Wifi => wifi::parse_wifi(bytes),
         Layer::Mpls => tunnel::parse_mpls(bytes),
     }
-}
-
-/// The hot path: untagged Ethernet, IPv4 without options or fragments, TCP,
-/// all captured. None where anything is otherwise; [`Dissector::follow`] then
-/// finds out what.
-#[inline]
-fn plain_segment(packet: &[u8]) -> Option<Segment<'_>> {
-    // Ethernet 14, IPv4 20, TCP without options 20.
-    let head: &[u8; 54] = packet.first_chunk()?;
-    let word = |at: [usize; 4]| {
-        let [a, b, c, d] = at;
-        // Constant indices of an array: checked when compiled.
-        #[allow(clippy::indexing_slicing)]
-        u32::from_be_bytes([head[a], head[b], head[c], head[d]])
-    };
-    // EtherType, version and header length; then "more fragments", fragment
-    // offset and protocol.
-    let kind = word([12, 13, 14, 15]) & 0xffff_ff00;
-    let place = word([20, 21, 22, 23]) & 0x3fff_00ff;
-    if kind != 0x0800_4500 || place != u32::from(ip::TCP) {
-        return None;
-    }
-    let lengths = word([16, 17, 18, 19]);
-    let headers = 20 + usize::from(head[46] >> 4) * 4;
-    let payload = packet.get(14 + headers..14 + (lengths >> 16) as usize)?;
-    if headers < 40 {
-        return None;
-    }
-    let ports = word([34, 35, 36, 37]);
-    Some(Segment {
-        source: IpAddr::V4(Ipv4Addr::from_bits(word([26, 27, 28, 29]))),
-        destination: IpAddr::V4(Ipv4Addr::from_bits(word([30, 31, 32, 33]))),
-        source_port: (ports >> 16) as u16,
-        destination_port: ports as u16,
-        seq: word([38, 39, 40, 41]),
-        ack: word([42, 43, 44, 45]),
-        flags: head[47],
-        window: u16::from_be_bytes([head[48], head[49]]),
-        ip_id: lengths as u16,
-        wire_len: payload.len() as u32,
-        payload: Cow::Borrowed(payload),
-    })
 }

@@ -153,29 +153,38 @@ fn gtp_u(bytes: Captured<'_>) -> Inside<'_> {
     Inside::check(Layer::Ip, rest.skip(at))
 }
 
-/// Teredo (RFC 4380 section 5.1.1): authentication, origin, IPv6.
+/// Teredo (RFC 4380 section 5.1.1): authentication, origin, IPv6 from or to an
+/// address of Teredo's prefix or, for its routers, a local one.
 fn teredo(bytes: Captured<'_>) -> Inside<'_> {
+    const AUTHENTICATION: u16 = 1;
+    const ORIGIN: u16 = 0;
     let mut rest = bytes;
-    if rest.byte(0) == Some(0) && rest.head::<4>().is_none() {
-        return Inside::short(rest);
-    }
-    if let Some(&[0, 1, id, value]) = rest.head() {
-        // Nonce and confirmation byte follow.
-        match rest.skip(4 + usize::from(id) + usize::from(value) + 9) {
+    for indicator in [AUTHENTICATION, ORIGIN] {
+        if rest.u16(0).is_some_and(|kind| kind != indicator) {
+            continue;
+        }
+        let length = match (indicator, rest.head()) {
+            (_, None) => return Inside::short(rest),
+            (ORIGIN, _) => 8,
+            // A nonce and a confirmation byte follow.
+            (_, Some(&[_, _, id, value])) => 13 + usize::from(id) + usize::from(value),
+        };
+        match rest.skip(length) {
             Some(after) => rest = after,
             None => return Inside::Nothing,
         }
     }
-    if let Some(&[0, 0]) = rest.head() {
-        match rest.skip(8) {
-            Some(after) => rest = after,
-            None => return Inside::Nothing,
-        }
+    if rest.byte(0).is_some_and(|first| first >> 4 != 6) {
+        return Inside::Nothing;
     }
-    match rest.byte(0) {
-        Some(first) if first >> 4 == 6 => Inside::check(Layer::Ip, Some(rest)),
-        Some(_) => Inside::Nothing,
-        None => Inside::short(rest),
+    let Some(header) = rest.head::<40>() else { return Inside::short(rest) };
+    let is_address = |prefix: [u8; 4]| prefix == [0x20, 0x01, 0, 0] || prefix[..2] == [0xfe, 0x80];
+    if is_address([header[8], header[9], header[10], header[11]])
+        || is_address([header[24], header[25], header[26], header[27]])
+    {
+        Inside::check(Layer::Ip, Some(rest))
+    } else {
+        Inside::Nothing
     }
 }
 

@@ -2,12 +2,93 @@
 //!
 //! Knows nothing of packets. Everything a report shows comes from an
 //! [`Item`], a [`FlowTotals`] or the [`CaptureTotals`].
+//!
+//! - [`jsonl`], [`csv`] and [`log`] write a line per transaction or event,
+//!   which [`Sorter`] brings into order in bounded memory.
+//! - [`Aggregate`] sums up to a [`Report`], which [`json`] and [`text`] print.
+//!
+//! The formats are documented for users in `docs/output.md`.
+
+pub mod aggregate;
+pub mod csv;
+pub mod fold;
+pub mod json;
+pub mod jsonl;
+pub mod log;
+pub mod model;
+pub mod sorter;
+pub mod text;
+mod write;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
+use std::str::FromStr;
+
+pub use aggregate::Aggregate;
+pub use log::{LogKind, LogLine};
+pub use model::Report;
+pub use sorter::{SortError, SortKey, Sorter};
+pub use text::Style;
 
 use crate::analyze::transaction::Transaction;
 use crate::pcap::Damage;
 use crate::time::Timestamp;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Format {
+    /// Summary for people.
+    #[default]
+    Text,
+    /// The same summary for programs, one JSON document.
+    Json,
+    /// One JSON object per transaction and line.
+    Jsonl,
+    /// One row per transaction, comma-separated.
+    Csv,
+    /// One line per event, as it happened.
+    Log,
+}
+
+/// A format's name that there is not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown format {0:?}: there are text, json, jsonl, csv and log")]
+pub struct UnknownFormat(pub String);
+
+impl Format {
+    /// All, in the order of the help.
+    pub const ALL: [Self; 5] = [Self::Text, Self::Json, Self::Jsonl, Self::Csv, Self::Log];
+
+    /// As it stands on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Log => "log",
+        }
+    }
+
+    /// Whether it is a [`Report`] at the end rather than a line for each
+    /// transaction or event.
+    pub const fn is_summary(self) -> bool {
+        matches!(self, Self::Text | Self::Json)
+    }
+}
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        let known = Self::ALL.into_iter().find(|format| format.name() == name);
+        known.ok_or_else(|| UnknownFormat(name.to_owned()))
+    }
+}
 
 /// One finished transaction and where it belongs.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +108,13 @@ pub struct Item<'a> {
     pub interface: Option<&'a str>,
     /// Comment of the packet that began it, or of its connection.
     pub comment: Option<&'a str>,
+}
+
+impl Item<'_> {
+    /// Its place among all transactions.
+    pub fn sort_key(&self) -> SortKey {
+        SortKey { start: self.transaction.start(), connection: self.connection, index: self.index }
+    }
 }
 
 /// What one connection added up to, given once when it is over.

@@ -1,0 +1,144 @@
+//! Who talks to whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use super::rows::{RowId, Rows};
+use super::stats::{Stats, add};
+use crate::analyze::report::model::{Edge, EdgeFigures};
+use crate::analyze::report::{FlowTotals, Item};
+
+/// Pairs of client address and server told apart in each of the shards.
+pub const EDGES: usize = 512;
+/// Of those, pairs that had connections but no transaction when their first
+/// connection was over: a port scan must not take the room of the rest.
+const IDLE_EDGES: usize = EDGES / 2;
+
+/// The name of connections whose protocol was not recognised.
+pub const UNKNOWN_KIND: &str = "unknown";
+
+type Key = (IpAddr, SocketAddr);
+
+/// What connections and transactions between two hosts add up to.
+#[derive(Default)]
+pub struct EdgeStats {
+    pub connections: u64,
+    kinds: BTreeSet<&'static str>,
+    payload_bytes: [u64; 2],
+    pub stats: Stats,
+}
+
+impl EdgeStats {
+    fn merge(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.kinds.extend(other.kinds);
+        for (sum, more) in self.payload_bytes.iter_mut().zip(other.payload_bytes) {
+            add(sum, more);
+        }
+        self.stats.merge(other.stats);
+    }
+
+    /// The figures of the report.
+    pub fn figures(self, span_ns: Option<u64>) -> EdgeFigures {
+        let [to_server, to_client] = self.payload_bytes;
+        EdgeFigures {
+            connections: self.connections,
+            kinds: self.kinds.into_iter().map(str::to_owned).collect(),
+            payload_bytes_to_server: to_server,
+            payload_bytes_to_client: to_client,
+            transactions: self.stats.figures(span_ns),
+        }
+    }
+}
+
+/// Rows by client address and server.
+pub struct Edges {
+    rows: Rows<Key, EdgeStats>,
+    /// The last one: transactions of one connection come in a row.
+    last: Option<(Key, RowId)>,
+}
+
+impl Edges {
+    /// No pairs yet.
+    pub fn new() -> Self {
+        Self { rows: Rows::new(EDGES), last: None }
+    }
+
+    /// Adds a transaction.
+    #[inline]
+    pub fn add(&mut self, item: &Item<'_>, latency_ns: Option<u64>) {
+        let key = (item.client.ip(), item.server);
+        let row = match self.last {
+            Some((last, row)) if last == key => row,
+            _ => self.row(key),
+        };
+        self.rows.value(row).stats.add(item.transaction, latency_ns);
+    }
+
+    fn row(&mut self, key: Key) -> RowId {
+        let hash = self.rows.hash(key);
+        let found = self.rows.find(hash, |known| *known == key);
+        let row = found.unwrap_or_else(|| self.rows.insert(hash, key));
+        self.last = Some((key, row));
+        row
+    }
+
+    /// Adds a connection that is over.
+    pub fn add_flow(&mut self, flow: &FlowTotals) {
+        let key = (flow.client.ip(), flow.server);
+        let hash = self.rows.hash(key);
+        let edge = match self.rows.find(hash, |known| *known == key) {
+            Some(row) => self.rows.value(row),
+            None if self.rows.len() < IDLE_EDGES => {
+                let row = self.rows.insert(hash, key);
+                self.rows.value(row)
+            }
+            None => &mut self.rows.rest,
+        };
+        edge.connections += 1;
+        edge.kinds.insert(flow.kind.unwrap_or(UNKNOWN_KIND));
+        for (sum, more) in edge.payload_bytes.iter_mut().zip(flow.payload_bytes) {
+            add(sum, more);
+        }
+    }
+
+    /// Adds all of another.
+    pub fn merge(&mut self, other: Self) {
+        let (rows, rest) = other.rows.into_rows();
+        for (key, stats) in rows {
+            let hash = self.rows.hash(key);
+            match self.rows.find(hash, |known| *known == key) {
+                Some(row) => self.rows.value(row).merge(stats),
+                None => {
+                    self.rows.insert_value(hash, key, stats);
+                }
+            }
+        }
+        self.rows.rest.merge(rest);
+    }
+
+    /// The rows of the report, most transactions first, and what went past
+    /// the limit.
+    pub fn finish(
+        self,
+        span_ns: Option<u64>,
+        names: &BTreeMap<IpAddr, String>,
+    ) -> (Vec<Edge>, EdgeStats) {
+        let (rows, rest) = self.rows.into_rows();
+        let mut edges: Vec<_> = rows
+            .map(|((client, server), stats)| Edge {
+                client,
+                client_name: names.get(&client).cloned(),
+                server,
+                server_name: names.get(&server.ip()).cloned(),
+                figures: stats.figures(span_ns),
+            })
+            .collect();
+        edges.sort_by(|a, b| {
+            let busy = |e: &Edge| (e.figures.transactions.count, e.figures.connections);
+            let place = |e: &Edge| (e.server, e.client);
+            busy(b).cmp(&busy(a)).then_with(|| place(a).cmp(&place(b)))
+        });
+        (edges, rest)
+    }
+}

@@ -1,0 +1,236 @@
+//! Transactions by endpoint.
+
+use std::hash::{Hash, Hasher};
+
+use super::rows::{REST, RowId, Rows};
+use super::stats::Stats;
+use crate::analyze::report::Item;
+use crate::analyze::report::fold::{PATH_BYTES, fold, split_absolute, without_query};
+use crate::analyze::report::model::Endpoint;
+use crate::analyze::report::write::text_of;
+
+/// Endpoints told apart in each of the shards. A service has tens; past it
+/// paths have parts that folding does not know, or a scanner is at work.
+pub const ENDPOINTS: usize = 512;
+/// Raw requests whose endpoint is remembered, in each of the shards.
+const CACHED: usize = 2048;
+/// The longest raw request that is remembered: with [`CACHED`] it bounds the
+/// cache to half a megabyte.
+const CACHED_BYTES: usize = 256;
+/// Bytes of a host, method or service that are kept.
+const NAME_BYTES: usize = 256;
+
+/// Host, method and path, or gRPC service and method: borrowed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct KeyRef<'a> {
+    protocol: &'static str,
+    grpc: bool,
+    parts: [Option<&'a [u8]>; 3],
+}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The lengths separate the parts; the protocol is left to equality,
+        // as hardly two of them share the rest.
+        let mut lens = 0_u64;
+        for part in self.parts {
+            let len = part.map_or(0, |part| part.len() as u64 + 1);
+            lens = (lens << 20) ^ len;
+            state.write(part.unwrap_or_default());
+        }
+        state.write_u64(lens);
+    }
+}
+
+/// [`KeyRef`], owned.
+struct Key {
+    protocol: &'static str,
+    grpc: bool,
+    text: Box<[u8]>,
+    /// Length of each part; None where it was not seen.
+    lens: [Option<u32>; 3],
+}
+
+impl Key {
+    fn new(key: &KeyRef<'_>) -> Self {
+        let text = key.parts.iter().flatten().copied().collect::<Vec<_>>().concat();
+        let lens = key.parts.map(|part| part.map(|part| part.len() as u32));
+        Self { protocol: key.protocol, grpc: key.grpc, text: text.into_boxed_slice(), lens }
+    }
+
+    fn borrow(&self) -> KeyRef<'_> {
+        let mut rest = &*self.text;
+        let parts = self.lens.map(|len| {
+            len.map(|len| {
+                let (part, tail) = rest.split_at(rest.len().min(len as usize));
+                rest = tail;
+                part
+            })
+        });
+        KeyRef { protocol: self.protocol, grpc: self.grpc, parts }
+    }
+
+    fn is(&self, other: &KeyRef<'_>) -> bool {
+        self.borrow() == *other
+    }
+}
+
+/// Rows by endpoint, and a cache from raw requests to them.
+pub struct Endpoints {
+    rows: Rows<Key, Stats>,
+    cache: Rows<Key, Option<RowId>>,
+    /// Host, method and path of the request at hand, folded.
+    scratch: [Vec<u8>; 3],
+}
+
+impl Endpoints {
+    /// No endpoints yet.
+    pub fn new() -> Self {
+        Self { rows: Rows::new(ENDPOINTS), cache: Rows::new(CACHED), scratch: Default::default() }
+    }
+
+    /// Adds a transaction.
+    pub fn add(&mut self, item: &Item<'_>, latency_ns: Option<u64>) {
+        let row = self.row(item);
+        self.rows.value(row).add(item.transaction, latency_ns);
+    }
+
+    fn row(&mut self, item: &Item<'_>) -> RowId {
+        let transaction = item.transaction;
+        let grpc = transaction.grpc.as_deref();
+        if let Some(service) = grpc.and_then(|grpc| grpc.service.as_deref()) {
+            let method = grpc.and_then(|grpc| grpc.method.as_deref()).map(str::as_bytes);
+            let parts = [Some(service.as_bytes()), method, None];
+            return self.endpoint(&KeyRef { protocol: transaction.protocol, grpc: true, parts });
+        }
+        let raw = KeyRef {
+            protocol: transaction.protocol,
+            grpc: false,
+            parts: [
+                transaction.request_text(|m| m.authority),
+                transaction.request_text(|m| m.method),
+                transaction.request_text(|m| m.path).map(without_query),
+            ],
+        };
+        let hash = self.cache.hash(raw);
+        if let Some(cached) = self.cache.find(hash, |key| key.is(&raw)) {
+            return self.cache.value(cached).unwrap_or(REST);
+        }
+        let row = self.folded(&raw, grpc.is_some());
+        if raw.parts.iter().flatten().map(|part| part.len()).sum::<usize>() <= CACHED_BYTES {
+            if self.cache.len() >= CACHED {
+                self.cache.clear();
+            }
+            self.cache.insert_value(hash, Key::new(&raw), Some(row));
+        }
+        row
+    }
+
+    /// The endpoint of a raw request. Paths of gRPC are never folded, nor is
+    /// the authority that CONNECT names.
+    fn folded(&mut self, raw: &KeyRef<'_>, grpc: bool) -> RowId {
+        let [host, method, path] = raw.parts;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for part in &mut scratch {
+            part.clear();
+        }
+        let [host_text, method_text, path_text] = &mut scratch;
+        let target = path.and_then(|path| split_absolute(path).0);
+        let host = target.or(host).map(|host| {
+            push_bounded(host, host_text);
+            host_text.make_ascii_lowercase();
+            &host_text[..]
+        });
+        let method = method.map(|method| {
+            push_bounded(method, method_text);
+            &method_text[..]
+        });
+        let verbatim = grpc || method == Some(b"CONNECT");
+        let path = path.map(|path| {
+            match verbatim {
+                true => push_bounded(path, path_text),
+                false => fold(path, path_text),
+            }
+            &path_text[..]
+        });
+        let parts = [host, method, path];
+        let row = self.endpoint(&KeyRef { protocol: raw.protocol, grpc: false, parts });
+        self.scratch = scratch;
+        row
+    }
+
+    fn endpoint(&mut self, key: &KeyRef<'_>) -> RowId {
+        let hash = self.rows.hash(key);
+        if let Some(row) = self.rows.find(hash, |known| known.is(key)) {
+            return row;
+        }
+        let long = |part: &[u8]| part.len() > PATH_BYTES + "…".len();
+        if key.parts.iter().flatten().any(|part| long(part)) {
+            return self.cut(key);
+        }
+        self.rows.insert(hash, Key::new(key))
+    }
+
+    /// The endpoint of a key with parts longer than are kept.
+    #[cold]
+    fn cut(&mut self, key: &KeyRef<'_>) -> RowId {
+        let cut = key.parts.map(|part| {
+            part.map(|part| {
+                let mut text = Vec::new();
+                push_bounded(part, &mut text);
+                text
+            })
+        });
+        let parts = [0, 1, 2].map(|index: usize| cut.get(index).and_then(|part| part.as_deref()));
+        self.endpoint(&KeyRef { parts, ..*key })
+    }
+
+    /// Adds all of another.
+    pub fn merge(&mut self, other: Self) {
+        let (rows, rest) = other.rows.into_rows();
+        for (key, stats) in rows {
+            let hash = self.rows.hash(key.borrow());
+            match self.rows.find(hash, |known| known.is(&key.borrow())) {
+                Some(row) => self.rows.value(row).merge(stats),
+                None => {
+                    self.rows.insert_value(hash, key, stats);
+                }
+            }
+        }
+        self.rows.rest.merge(rest);
+    }
+
+    /// The rows of the report, most transactions first, and what went past
+    /// the limit.
+    pub fn finish(self, span_ns: Option<u64>) -> (Vec<Endpoint>, Stats) {
+        let (rows, rest) = self.rows.into_rows();
+        let mut endpoints: Vec<_> = rows
+            .map(|(key, stats)| {
+                let [host, method, path] = key.borrow().parts.map(|part| part.map(text_of));
+                let (host, service) = if key.grpc { (None, host) } else { (host, None) };
+                let protocol = key.protocol.to_owned();
+                let figures = stats.figures(span_ns);
+                Endpoint { protocol, host, service, method, path, figures }
+            })
+            .collect();
+        endpoints.sort_by(|a, b| {
+            let names = |e: &Endpoint| {
+                (e.service.clone(), e.host.clone(), e.path.clone(), e.method.clone())
+            };
+            let by_count = b.figures.count.cmp(&a.figures.count);
+            by_count.then_with(|| (names(a), &a.protocol).cmp(&(names(b), &b.protocol)))
+        });
+        (endpoints, rest)
+    }
+}
+
+/// Appends a name, cut where it is longer than any real one.
+fn push_bounded(text: &[u8], out: &mut Vec<u8>) {
+    match text.get(..NAME_BYTES) {
+        Some(head) if text.len() > NAME_BYTES => {
+            out.extend_from_slice(head);
+            out.extend_from_slice("…".as_bytes());
+        }
+        _ => out.extend_from_slice(text),
+    }
+}

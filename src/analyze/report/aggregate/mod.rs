@@ -1,0 +1,304 @@
+//! Transactions and connections summed up into a [`Report`].
+//!
+//! There is one [`Aggregate`] per shard of flows, and as many shards whatever
+//! the number of threads, so that a limit bites at the same place in every
+//! run. Nothing depends on the order in which hash tables are walked.
+
+mod edges;
+mod endpoints;
+mod latency;
+mod rows;
+mod samples;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+pub use edges::EDGES;
+pub use endpoints::ENDPOINTS;
+
+use edges::{Edges, UNKNOWN_KIND};
+use endpoints::Endpoints;
+use samples::{Failures, Slowest};
+use stats::{Stats, add};
+
+use super::model::{
+    Capture, DamageAt, Finding, Findings, Flows, Gap, Gaps, Input, Loss, Named, Report, SCHEMA,
+    Time, Totals,
+};
+use super::{CaptureTotals, FlowTotals, Item};
+use crate::analyze::transaction::{Completeness, Outcome};
+
+/// Slowest transactions shown unless the user asks for another number.
+pub const TOP: usize = 10;
+/// Findings listed one by one; all are counted. Traffic that a real endpoint
+/// refuses at all is mostly refused for the same few reasons.
+const FINDINGS: usize = 100;
+
+/// Finding in the order of the report: connection, packet, way and text first.
+type FindingKey = (u64, u64, &'static str, String, SocketAddr, SocketAddr);
+
+/// Sums over the transactions and connections of one shard.
+pub struct Aggregate {
+    all: Stats,
+    outcomes: [u64; Outcome::ALL.len()],
+    completeness: [u64; Completeness::ALL.len()],
+    protocols: Vec<(&'static str, u64)>,
+    endpoints: Endpoints,
+    edges: Edges,
+    slowest: Slowest,
+    failures: Failures,
+    anomalies: BTreeMap<&'static str, u64>,
+    flows: Flows,
+    kinds: BTreeMap<&'static str, u64>,
+    gaps: [Gap; 3],
+    findings: BTreeSet<FindingKey>,
+    finding_count: u64,
+}
+
+impl Default for Aggregate {
+    fn default() -> Self {
+        Self::new(TOP)
+    }
+}
+
+impl Aggregate {
+    /// An empty one that keeps the `top` slowest transactions.
+    pub fn new(top: usize) -> Self {
+        Self {
+            all: Stats::default(),
+            outcomes: Default::default(),
+            completeness: Default::default(),
+            protocols: Vec::new(),
+            endpoints: Endpoints::new(),
+            edges: Edges::new(),
+            slowest: Slowest::new(top),
+            failures: Failures::default(),
+            anomalies: BTreeMap::new(),
+            flows: Flows::default(),
+            kinds: BTreeMap::new(),
+            gaps: Default::default(),
+            findings: BTreeSet::new(),
+            finding_count: 0,
+        }
+    }
+
+    /// Adds a finished transaction.
+    pub fn add(&mut self, item: &Item<'_>) {
+        let transaction = item.transaction;
+        let latency_ns = transaction.latency_ns();
+        self.all.add(transaction, latency_ns);
+        bump(&mut self.outcomes, transaction.outcome as usize);
+        bump(&mut self.completeness, transaction.completeness as usize);
+        match self.protocols.iter_mut().find(|(name, _)| *name == transaction.protocol) {
+            Some((_, count)) => *count += 1,
+            None => self.protocols.push((transaction.protocol, 1)),
+        }
+        self.endpoints.add(item, latency_ns);
+        self.edges.add(item, latency_ns);
+        self.slowest.add(item, latency_ns);
+        if transaction.outcome.is_error() {
+            self.failures.add(item);
+        }
+        for name in &transaction.anomalies {
+            *self.anomalies.entry(name).or_default() += 1;
+        }
+    }
+
+    /// Adds a connection that is over.
+    pub fn add_flow(&mut self, flow: &FlowTotals) {
+        let [to_server, to_client] = flow.payload_bytes;
+        self.flows.count += 1;
+        self.flows.without_handshake += u64::from(!flow.handshake);
+        add(&mut self.flows.payload_bytes_to_server, to_server);
+        add(&mut self.flows.payload_bytes_to_client, to_client);
+        self.flows.retransmissions += flow.retransmissions;
+        self.flows.out_of_order += flow.out_of_order;
+        self.flows.duplicates += flow.duplicates;
+        for (sum, (count, bytes)) in self.gaps.iter_mut().zip(flow.gaps.iter().zip(flow.gap_bytes))
+        {
+            sum.count += count;
+            add(&mut sum.bytes, bytes);
+        }
+        *self.kinds.entry(flow.kind.unwrap_or(UNKNOWN_KIND)).or_default() += 1;
+        self.edges.add_flow(flow);
+        for (name, count) in &flow.anomalies {
+            *self.anomalies.entry(name).or_default() += count;
+        }
+        self.finding_count += flow.findings.len() as u64;
+        for (way, packet, text) in &flow.findings {
+            let key = (flow.connection, *packet, *way, text.clone(), flow.client, flow.server);
+            self.keep_finding(key);
+        }
+    }
+
+    fn keep_finding(&mut self, key: FindingKey) {
+        self.findings.insert(key);
+        if self.findings.len() > FINDINGS {
+            self.findings.pop_last();
+        }
+    }
+
+    /// Adds all of another shard.
+    pub fn merge(&mut self, other: Self) {
+        self.all.merge(other.all);
+        let counts = self.outcomes.iter_mut().zip(other.outcomes);
+        counts
+            .chain(self.completeness.iter_mut().zip(other.completeness))
+            .for_each(|(sum, more)| *sum += more);
+        for (name, count) in other.protocols {
+            match self.protocols.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += count,
+                None => self.protocols.push((name, count)),
+            }
+        }
+        self.endpoints.merge(other.endpoints);
+        self.edges.merge(other.edges);
+        self.slowest.merge(other.slowest);
+        self.failures.merge(other.failures);
+        self.merge_flows(other.flows);
+        for (name, count) in other.anomalies {
+            *self.anomalies.entry(name).or_default() += count;
+        }
+        for (name, count) in other.kinds {
+            *self.kinds.entry(name).or_default() += count;
+        }
+        for (sum, more) in self.gaps.iter_mut().zip(other.gaps) {
+            sum.count += more.count;
+            add(&mut sum.bytes, more.bytes);
+        }
+        self.finding_count += other.finding_count;
+        for key in other.findings {
+            self.keep_finding(key);
+        }
+    }
+
+    fn merge_flows(&mut self, other: Flows) {
+        let flows = &mut self.flows;
+        flows.count += other.count;
+        flows.without_handshake += other.without_handshake;
+        add(&mut flows.payload_bytes_to_server, other.payload_bytes_to_server);
+        add(&mut flows.payload_bytes_to_client, other.payload_bytes_to_client);
+        flows.retransmissions += other.retransmissions;
+        flows.out_of_order += other.out_of_order;
+        flows.duplicates += other.duplicates;
+    }
+
+    /// The report over all shards and what was read.
+    pub fn finish(self, capture: CaptureTotals) -> Report {
+        let span = capture.last.zip(capture.first).map(|(last, first)| last.since(first));
+        let span_ns = span.and_then(|span| u64::try_from(span).ok());
+        let [lost, snaplen, limit] = self.gaps;
+        let mut loss = loss(&capture, &self.flows, Gaps { lost, snaplen, limit });
+        let (endpoints, endpoints_rest) = self.endpoints.finish(span_ns);
+        let (edges, edges_rest) = self.edges.finish(span_ns, &capture.names);
+        let endpoints_other = (endpoints_rest.count > 0).then(|| endpoints_rest.figures(span_ns));
+        let has_edges = edges_rest.connections + edges_rest.stats.count > 0;
+        let edges_other = has_edges.then(|| edges_rest.figures(span_ns));
+        // Nothing is lost by these, it is only not told apart: they come
+        // after the verdict on loss.
+        if let Some(other) = &endpoints_other {
+            loss.limits.push(Named::new("endpoints in the report", other.count));
+        }
+        if let Some(other) = &edges_other {
+            let count = other.connections + other.transactions.count;
+            loss.limits.push(Named::new("pairs of hosts in the report", count));
+        }
+        Report {
+            schema: SCHEMA,
+            interrupted: capture.interrupted,
+            loss,
+            flows: Flows { kinds: ranked(self.kinds), ..self.flows },
+            transactions: Totals {
+                figures: self.all.figures(span_ns),
+                outcomes: named(Outcome::ALL.map(Outcome::name), self.outcomes),
+                completeness: named(Completeness::ALL.map(Completeness::name), self.completeness),
+                protocols: ranked(self.protocols),
+            },
+            endpoints,
+            endpoints_other,
+            slowest: self.slowest.finish(),
+            errors: self.failures.finish(),
+            edges,
+            edges_other,
+            anomalies: ranked(self.anomalies),
+            findings: Findings {
+                count: self.finding_count,
+                listed: self.findings.into_iter().map(finding).collect(),
+            },
+            capture: Capture {
+                packets: capture.packets,
+                bytes: capture.bytes,
+                captured_bytes: capture.captured_bytes,
+                segments: capture.segments,
+                other_packets: ranked(capture.other),
+                first: capture.first.map(Time),
+                last: capture.last.map(Time),
+                span_ns,
+            },
+            inputs: capture
+                .inputs
+                .into_iter()
+                .map(|input| Input { name: input.name, format: input.format })
+                .collect(),
+        }
+    }
+}
+
+fn loss(capture: &CaptureTotals, flows: &Flows, gaps: Gaps) -> Loss {
+    let payload_bytes = flows.payload_bytes_to_server.saturating_add(flows.payload_bytes_to_client);
+    let causes = [gaps.lost, gaps.snaplen, gaps.limit];
+    let gap_bytes = causes.iter().fold(0_u64, |sum, gap| sum.saturating_add(gap.bytes));
+    let all = payload_bytes as f64 + gap_bytes as f64;
+    let limits = ranked(capture.limits.iter().copied().filter(|(_, times)| *times > 0));
+    let none_lost = [capture.drops, capture.cut_packets, gap_bytes].iter().all(|n| *n == 0);
+    Loss {
+        none_known: none_lost && capture.damage.is_empty() && limits.is_empty(),
+        damage: capture
+            .damage
+            .iter()
+            .map(|damage| DamageAt {
+                file: damage.file.clone(),
+                offset: damage.offset,
+                what: damage.what.clone(),
+            })
+            .collect(),
+        dropped_packets: capture.drops,
+        cut_packets: capture.cut_packets,
+        gaps,
+        payload_bytes,
+        gap_bytes,
+        coverage_percent: (all > 0.0).then(|| payload_bytes as f64 / all * 100.0),
+        limits,
+    }
+}
+
+fn finding(key: FindingKey) -> Finding {
+    let (connection, packet, direction, text, client, server) = key;
+    Finding { connection, packet, direction, client, server, text }
+}
+
+fn bump<const N: usize>(counts: &mut [u64; N], index: usize) {
+    if let Some(count) = counts.get_mut(index) {
+        *count += 1;
+    }
+}
+
+fn named<const N: usize>(names: [&'static str; N], counts: [u64; N]) -> Vec<Named> {
+    names.into_iter().zip(counts).map(|(name, count)| Named::new(name, count)).collect()
+}
+
+/// Most frequent first, the same count by name; names that come twice are
+/// added up.
+fn ranked<S: Into<String>>(counts: impl IntoIterator<Item = (S, u64)>) -> Vec<Named> {
+    let mut sums = BTreeMap::new();
+    for (name, count) in counts {
+        add(sums.entry(name.into()).or_default(), count);
+    }
+    let mut list: Vec<_> = sums.into_iter().map(|(name, count)| Named { name, count }).collect();
+    // Stable: the same count stays in the order of names.
+    list.sort_by_key(|named| std::cmp::Reverse(named.count));
+    list
+}

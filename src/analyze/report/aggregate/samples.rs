@@ -1,0 +1,220 @@
+//! Transactions picked out as examples: the slowest, and the earliest that
+//! failed in each way.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::analyze::report::Item;
+use crate::analyze::report::model::{Failure, Sample, Time};
+use crate::analyze::report::write::text_of;
+use crate::analyze::transaction::{GRPC_STATUS, Outcome};
+use crate::time::Timestamp;
+
+/// Examples kept of each way to fail.
+const EARLIEST: usize = 3;
+/// Ways to fail that are told apart: all real statuses of HTTP and gRPC, and
+/// room for made-up ones. Past it failures count by their outcome.
+const FAILURES: usize = 256;
+/// Bytes of a sample's path or host that are kept.
+const TEXT_BYTES: usize = 512;
+
+/// A total order over transactions.
+type Order = (Option<Timestamp>, u64, u64);
+
+fn order(item: &Item<'_>) -> Order {
+    (item.transaction.start(), item.connection, item.index)
+}
+
+/// Keeps the samples of the smallest rank.
+struct Smallest<R> {
+    room: usize,
+    /// Ascending by rank.
+    kept: Vec<(R, Sample)>,
+}
+
+impl<R: Ord + Copy> Smallest<R> {
+    fn new(room: usize) -> Self {
+        Self { room, kept: Vec::new() }
+    }
+
+    /// Compares first: the sample is built only where it enters.
+    #[inline]
+    fn add(&mut self, rank: R, sample: impl FnOnce() -> Sample) {
+        let full = self.kept.len() >= self.room;
+        if !full || self.kept.last().is_some_and(|(last, _)| rank < *last) {
+            self.insert(rank, sample());
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, rank: R, sample: Sample) {
+        let at = self.kept.partition_point(|(known, _)| *known < rank);
+        self.kept.insert(at, (rank, sample));
+        self.kept.truncate(self.room);
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (rank, sample) in other.kept {
+            self.add(rank, || sample);
+        }
+    }
+
+    fn finish(self) -> Vec<Sample> {
+        self.kept.into_iter().map(|(_, sample)| sample).collect()
+    }
+}
+
+/// The slowest by latency.
+pub struct Slowest(Smallest<(Reverse<u64>, Order)>);
+
+impl Slowest {
+    /// Keeps that many.
+    pub fn new(room: usize) -> Self {
+        Self(Smallest::new(room))
+    }
+
+    /// Looks at a transaction.
+    #[inline]
+    pub fn add(&mut self, item: &Item<'_>, latency_ns: Option<u64>) {
+        if let Some(nanos) = latency_ns {
+            self.0.add((Reverse(nanos), order(item)), || sample(item));
+        }
+    }
+
+    /// Adds those of another.
+    pub fn merge(&mut self, other: Self) {
+        self.0.merge(other.0);
+    }
+
+    /// Slowest first.
+    pub fn finish(self) -> Vec<Sample> {
+        self.0.finish()
+    }
+}
+
+/// A way to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    Http(u16),
+    Grpc(u32),
+    Outcome(Outcome),
+}
+
+impl Cause {
+    /// The status where it says how the transaction failed, else the outcome.
+    fn of(item: &Item<'_>) -> Self {
+        let transaction = item.transaction;
+        let outcome = transaction.outcome;
+        let grpc = transaction.grpc.as_deref().and_then(|grpc| grpc.status);
+        match (outcome, grpc, transaction.status()) {
+            (Outcome::ClientError | Outcome::ServerError | Outcome::Timeout, Some(code), _)
+                if code != 0 =>
+            {
+                Self::Grpc(code)
+            }
+            (Outcome::ClientError | Outcome::ServerError, _, Some(status)) if status >= 400 => {
+                Self::Http(status)
+            }
+            _ => Self::Outcome(outcome),
+        }
+    }
+
+    fn describe(self) -> (&'static str, Option<u32>, String) {
+        match self {
+            Self::Http(status) => {
+                let reason = http::StatusCode::from_u16(status).ok();
+                let name = match reason.and_then(|status| status.canonical_reason()) {
+                    Some(reason) => format!("{status} {reason}"),
+                    None => status.to_string(),
+                };
+                ("http", Some(status.into()), name)
+            }
+            Self::Grpc(code) => {
+                let known = GRPC_STATUS.get(code as usize).map(|name| (*name).to_owned());
+                ("grpc", Some(code), known.unwrap_or_else(|| format!("CODE_{code}")))
+            }
+            Self::Outcome(outcome) => ("outcome", None, outcome.name().to_owned()),
+        }
+    }
+}
+
+struct Entry {
+    count: u64,
+    earliest: Smallest<Order>,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self { count: 0, earliest: Smallest::new(EARLIEST) }
+    }
+}
+
+/// Failed transactions by how they failed.
+#[derive(Default)]
+pub struct Failures(BTreeMap<Cause, Entry>);
+
+impl Failures {
+    /// Adds a transaction whose outcome is an error.
+    pub fn add(&mut self, item: &Item<'_>) {
+        let mut cause = Cause::of(item);
+        if self.0.len() >= FAILURES && !self.0.contains_key(&cause) {
+            cause = Cause::Outcome(item.transaction.outcome);
+        }
+        let entry = self.0.entry(cause).or_default();
+        entry.count += 1;
+        entry.earliest.add(order(item), || sample(item));
+    }
+
+    /// Adds those of another.
+    pub fn merge(&mut self, other: Self) {
+        for (cause, theirs) in other.0 {
+            let entry = self.0.entry(cause).or_default();
+            entry.count += theirs.count;
+            entry.earliest.merge(theirs.earliest);
+        }
+    }
+
+    /// Most frequent first.
+    pub fn finish(self) -> Vec<Failure> {
+        let mut failures: Vec<_> = self
+            .0
+            .into_iter()
+            .map(|(cause, entry)| {
+                let (by, code, name) = cause.describe();
+                Failure { by, code, name, count: entry.count, samples: entry.earliest.finish() }
+            })
+            .collect();
+        // Stable: causes of the same count stay in their order.
+        failures.sort_by_key(|failure| Reverse(failure.count));
+        failures
+    }
+}
+
+#[cold]
+fn sample(item: &Item<'_>) -> Sample {
+    let transaction = item.transaction;
+    let text = |text: Option<&[u8]>| {
+        text.map(|text| match text.get(..TEXT_BYTES) {
+            Some(head) if text.len() > TEXT_BYTES => text_of(head) + "…",
+            _ => text_of(text),
+        })
+    };
+    Sample {
+        start: transaction.start().map(Time),
+        latency_ns: transaction.latency_ns(),
+        duration_ns: transaction.duration_ns(),
+        connection: item.connection,
+        index: item.index,
+        stream: transaction.stream,
+        client: item.client,
+        server: item.server,
+        protocol: transaction.protocol.to_owned(),
+        host: text(transaction.request_text(|m| m.authority)),
+        method: text(transaction.request_text(|m| m.method)),
+        path: text(transaction.request_text(|m| m.path)),
+        status: transaction.status(),
+        grpc_status: transaction.grpc.as_ref().map(|grpc| grpc.status_name()),
+        outcome: transaction.outcome.name().to_owned(),
+        completeness: transaction.completeness.name().to_owned(),
+    }
+}

@@ -1,0 +1,154 @@
+//! `csv`: a header row and one row per transaction (RFC 4180: CRLF line
+//! ends, quotes doubled).
+//!
+//! Data is left as it is, also where a spreadsheet would take it for a
+//! formula; text is therefore always in quotes. A value that was not seen is
+//! an empty field without quotes, an empty text is `""`.
+
+use super::Item;
+use super::write::{decode, push_address, push_time, push_u64};
+use crate::time::Timestamp;
+
+/// The columns: the names are those of `jsonl`, gRPC's prefixed with `grpc.`.
+pub const COLUMNS: [&str; 32] = [
+    "protocol",
+    "client",
+    "server",
+    "connection",
+    "stream",
+    "method",
+    "scheme",
+    "authority",
+    "path",
+    "status",
+    "grpc.service",
+    "grpc.method",
+    "grpc.status",
+    "grpc.status_name",
+    "grpc.message",
+    "grpc.kind",
+    "grpc.request_messages",
+    "grpc.response_messages",
+    "grpc.timeout_ns",
+    "start",
+    "request_end",
+    "response_start",
+    "response_end",
+    "latency_ns",
+    "duration_ns",
+    "request_body_bytes",
+    "response_body_bytes",
+    "outcome",
+    "completeness",
+    "anomalies",
+    "interface",
+    "comment",
+];
+
+/// Appends the header row.
+pub fn write_header(out: &mut Vec<u8>) {
+    for (index, name) in COLUMNS.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(name.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a transaction's row.
+pub fn write(item: &Item<'_>, out: &mut Vec<u8>) {
+    let transaction = item.transaction;
+    let request = transaction.request.as_ref();
+    let response = transaction.response.as_ref();
+    let grpc = transaction.grpc.as_deref();
+    let mut row = Row { out, first: true };
+    row.text(Some(transaction.protocol.as_bytes()));
+    row.address(item.client);
+    row.address(item.server);
+    row.number(Some(item.connection));
+    row.number(transaction.stream.map(u64::from));
+    row.text(transaction.request_text(|m| m.method));
+    row.text(transaction.request_text(|m| m.scheme));
+    row.text(transaction.request_text(|m| m.authority));
+    row.text(transaction.request_text(|m| m.path));
+    row.number(transaction.status().map(u64::from));
+    row.text(grpc.and_then(|g| g.service.as_deref()).map(str::as_bytes));
+    row.text(grpc.and_then(|g| g.method.as_deref()).map(str::as_bytes));
+    row.number(grpc.and_then(|g| g.status).map(u64::from));
+    row.text(grpc.map(|g| g.status_name()).as_deref().map(str::as_bytes));
+    row.text(grpc.and_then(|g| g.message.as_deref()).map(str::as_bytes));
+    row.text(grpc.and_then(|g| g.kind).map(str::as_bytes));
+    row.number(grpc.map(|g| g.request_messages));
+    row.number(grpc.map(|g| g.response_messages));
+    row.number(grpc.and_then(|g| g.timeout_ns));
+    row.time(transaction.start());
+    row.time(request.and_then(|m| m.end));
+    row.time(response.and_then(|m| m.start));
+    row.time(response.and_then(|m| m.end));
+    row.number(transaction.latency_ns());
+    row.number(transaction.duration_ns());
+    row.number(request.map(|m| m.body_bytes));
+    row.number(response.map(|m| m.body_bytes));
+    row.text(Some(transaction.outcome.name().as_bytes()));
+    row.text(Some(transaction.completeness.name().as_bytes()));
+    row.list(&transaction.anomalies);
+    row.text(item.interface.map(str::as_bytes));
+    row.text(item.comment.map(str::as_bytes));
+    out.extend_from_slice(b"\r\n");
+}
+
+struct Row<'a> {
+    out: &'a mut Vec<u8>,
+    first: bool,
+}
+
+impl Row<'_> {
+    fn comma(&mut self) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
+    }
+
+    fn text(&mut self, text: Option<&[u8]>) {
+        self.comma();
+        let Some(text) = text else { return };
+        self.out.push(b'"');
+        if text.is_ascii() && !text.contains(&b'"') {
+            self.out.extend_from_slice(text);
+        } else {
+            for c in decode(text) {
+                if c == '"' {
+                    self.out.push(b'"');
+                }
+                self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        self.out.push(b'"');
+    }
+
+    fn list(&mut self, names: &[&str]) {
+        self.text(Some(names.join(";").as_bytes()));
+    }
+
+    fn number(&mut self, value: Option<u64>) {
+        self.comma();
+        if let Some(value) = value {
+            push_u64(self.out, value);
+        }
+    }
+
+    fn address(&mut self, address: std::net::SocketAddr) {
+        self.comma();
+        self.out.push(b'"');
+        push_address(self.out, address);
+        self.out.push(b'"');
+    }
+
+    fn time(&mut self, at: Option<Timestamp>) {
+        self.comma();
+        if let Some(at) = at {
+            push_time(self.out, at);
+        }
+    }
+}

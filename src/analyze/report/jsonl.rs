@@ -1,0 +1,169 @@
+//! `jsonl`: one JSON object per transaction and line.
+//!
+//! The fields, their order and their meaning are documented in
+//! `docs/output.md` and stay; new ones are added at the end.
+
+use super::Item;
+use super::write::{push_address, push_json, push_json_or_null, push_number, push_time, push_u64};
+use crate::analyze::fields::Fields;
+use crate::analyze::transaction::{Grpc, Message, Transaction, Value};
+use crate::time::Timestamp;
+
+/// Appends a transaction as one line, its line feed included. `headers` says
+/// whether the four lists of header and trailer fields are written.
+pub fn write(item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
+    let transaction = item.transaction;
+    out.reserve(LINE_BYTES);
+    out.extend_from_slice(b"{\"protocol\":");
+    push_json(out, transaction.protocol.as_bytes());
+    out.extend_from_slice(b",\"client\":\"");
+    push_address(out, item.client);
+    out.extend_from_slice(b"\",\"server\":\"");
+    push_address(out, item.server);
+    out.extend_from_slice(b"\",\"connection\":");
+    push_u64(out, item.connection);
+    out.extend_from_slice(b",\"stream\":");
+    push_number(out, transaction.stream.map(u64::from));
+    request_line(transaction, out);
+    out.extend_from_slice(b",\"status\":");
+    push_number(out, transaction.status().map(u64::from));
+    out.extend_from_slice(b",\"grpc\":");
+    match &transaction.grpc {
+        Some(grpc) => write_grpc(grpc, out),
+        None => out.extend_from_slice(b"null"),
+    }
+    times(transaction, out);
+    sizes(transaction, out);
+    if headers {
+        write_headers(transaction, out);
+    }
+    out.extend_from_slice(b",\"outcome\":\"");
+    out.extend_from_slice(transaction.outcome.name().as_bytes());
+    out.extend_from_slice(b"\",\"completeness\":\"");
+    out.extend_from_slice(transaction.completeness.name().as_bytes());
+    out.extend_from_slice(b"\",\"anomalies\":[");
+    for (index, name) in transaction.anomalies.iter().enumerate() {
+        comma(index, out);
+        push_json(out, name.as_bytes());
+    }
+    out.extend_from_slice(b"],\"interface\":");
+    push_json_or_null(out, item.interface.map(str::as_bytes));
+    out.extend_from_slice(b",\"comment\":");
+    push_json_or_null(out, item.comment.map(str::as_bytes));
+    out.extend_from_slice(b",\"attributes\":{");
+    attributes(transaction, out);
+    out.extend_from_slice(b"}}\n");
+}
+
+/// Room for a line without headers: no need to grow the buffer within it.
+const LINE_BYTES: usize = 1024;
+
+fn comma(index: usize, out: &mut Vec<u8>) {
+    if index > 0 {
+        out.push(b',');
+    }
+}
+
+fn request_line(transaction: &Transaction, out: &mut Vec<u8>) {
+    let request = transaction.request.as_ref();
+    let text = |pick: fn(&Message) -> Option<crate::analyze::fields::Span>| {
+        request.and_then(|message| message.text(pick(message)))
+    };
+    out.extend_from_slice(b",\"method\":");
+    push_json_or_null(out, text(|m| m.method));
+    out.extend_from_slice(b",\"scheme\":");
+    push_json_or_null(out, text(|m| m.scheme));
+    out.extend_from_slice(b",\"authority\":");
+    push_json_or_null(out, text(|m| m.authority));
+    out.extend_from_slice(b",\"path\":");
+    push_json_or_null(out, text(|m| m.path));
+}
+
+fn write_grpc(grpc: &Grpc, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"service\":");
+    push_json_or_null(out, grpc.service.as_deref().map(str::as_bytes));
+    out.extend_from_slice(b",\"method\":");
+    push_json_or_null(out, grpc.method.as_deref().map(str::as_bytes));
+    out.extend_from_slice(b",\"status\":");
+    push_number(out, grpc.status.map(u64::from));
+    out.extend_from_slice(b",\"status_name\":");
+    push_json(out, grpc.status_name().as_bytes());
+    out.extend_from_slice(b",\"message\":");
+    push_json_or_null(out, grpc.message.as_deref().map(str::as_bytes));
+    out.extend_from_slice(b",\"kind\":");
+    push_json_or_null(out, grpc.kind.map(str::as_bytes));
+    out.extend_from_slice(b",\"request_messages\":");
+    push_u64(out, grpc.request_messages);
+    out.extend_from_slice(b",\"response_messages\":");
+    push_u64(out, grpc.response_messages);
+    out.extend_from_slice(b",\"timeout_ns\":");
+    push_number(out, grpc.timeout_ns);
+    out.push(b'}');
+}
+
+fn time(name: &[u8], at: Option<Timestamp>, out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    match at {
+        Some(at) => {
+            out.push(b'"');
+            push_time(out, at);
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn times(transaction: &Transaction, out: &mut Vec<u8>) {
+    let request = transaction.request.as_ref();
+    let response = transaction.response.as_ref();
+    time(b",\"start\":", transaction.start(), out);
+    time(b",\"request_end\":", request.and_then(|m| m.end), out);
+    time(b",\"response_start\":", response.and_then(|m| m.start), out);
+    time(b",\"response_end\":", response.and_then(|m| m.end), out);
+    out.extend_from_slice(b",\"latency_ns\":");
+    push_number(out, transaction.latency_ns());
+    out.extend_from_slice(b",\"duration_ns\":");
+    push_number(out, transaction.duration_ns());
+}
+
+fn sizes(transaction: &Transaction, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"request_body_bytes\":");
+    push_number(out, transaction.request.as_ref().map(|m| m.body_bytes));
+    out.extend_from_slice(b",\"response_body_bytes\":");
+    push_number(out, transaction.response.as_ref().map(|m| m.body_bytes));
+}
+
+fn write_headers(transaction: &Transaction, out: &mut Vec<u8>) {
+    let request = transaction.request.as_ref();
+    let response = transaction.response.as_ref();
+    fields(b",\"request_headers\":", request.map(|m| &m.head), out);
+    fields(b",\"response_headers\":", response.map(|m| &m.head), out);
+    fields(b",\"request_trailers\":", request.map(|m| &m.trailers), out);
+    fields(b",\"response_trailers\":", response.map(|m| &m.trailers), out);
+}
+
+fn fields(name: &[u8], fields: Option<&Fields>, out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.push(b'[');
+    for (index, field) in fields.into_iter().flat_map(Fields::iter).enumerate() {
+        comma(index, out);
+        out.push(b'[');
+        push_json(out, field.name);
+        out.push(b',');
+        push_json_or_null(out, field.value);
+        out.push(b']');
+    }
+    out.push(b']');
+}
+
+fn attributes(transaction: &Transaction, out: &mut Vec<u8>) {
+    for (index, (name, value)) in transaction.attributes.iter().enumerate() {
+        comma(index, out);
+        push_json(out, name.as_bytes());
+        out.push(b':');
+        match value {
+            Value::Number(value) => push_u64(out, *value),
+            Value::Text(text) => push_json(out, text.as_bytes()),
+        }
+    }
+}

@@ -1,0 +1,366 @@
+use proptest::prelude::*;
+use serde_json::Value as Json;
+
+use super::fixture::*;
+use super::*;
+use crate::analyze::transaction::{Message, Transaction};
+
+/// The field names of a line, in the documented order.
+const FIELDS: [&str; 29] = [
+    "protocol",
+    "client",
+    "server",
+    "connection",
+    "stream",
+    "method",
+    "scheme",
+    "authority",
+    "path",
+    "status",
+    "grpc",
+    "start",
+    "request_end",
+    "response_start",
+    "response_end",
+    "latency_ns",
+    "duration_ns",
+    "request_body_bytes",
+    "response_body_bytes",
+    "request_headers",
+    "response_headers",
+    "request_trailers",
+    "response_trailers",
+    "outcome",
+    "completeness",
+    "anomalies",
+    "interface",
+    "comment",
+    "attributes",
+];
+
+fn report_of(items: &[Placed], flows: &[FlowTotals], capture: CaptureTotals) -> Report {
+    let mut aggregate = Aggregate::default();
+    items.iter().for_each(|placed| aggregate.add(&placed.item()));
+    flows.iter().for_each(|flow| aggregate.add_flow(flow));
+    aggregate.finish(capture)
+}
+
+fn lines(headers: bool) -> String {
+    let mut out = Vec::new();
+    for placed in everything() {
+        jsonl::write(&placed.item(), headers, &mut out);
+    }
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn jsonl_with_headers() {
+    insta::assert_snapshot!(lines(true));
+}
+
+#[test]
+fn jsonl_without_headers() {
+    insta::assert_snapshot!(lines(false));
+}
+
+#[test]
+fn jsonl_fields_come_in_the_documented_order() {
+    for (headers, count) in [(true, 29), (false, 25)] {
+        for line in lines(headers).lines() {
+            let parsed: Json = serde_json::from_str(line).unwrap();
+            assert_eq!(parsed.as_object().unwrap().len(), count);
+            let mut from = 0;
+            for name in FIELDS {
+                let list = name.ends_with("_headers") || name.ends_with("_trailers");
+                assert_eq!(parsed.get(name).is_some(), headers || !list, "{name}");
+                if headers || !list {
+                    let key = format!("\"{name}\":");
+                    from += line[from..].find(&key).unwrap_or_else(|| panic!("{name}: {line}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn jsonl_says_what_was_not_seen() {
+    let text = lines(true);
+    let parsed: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let unknown = &parsed[6];
+    assert_eq!(unknown["grpc"]["status"], Json::Null);
+    assert_eq!(unknown["grpc"]["status_name"], "unknown");
+    assert_eq!(unknown["outcome"], "unknown");
+    let hostile = &parsed[8];
+    assert_eq!(hostile["authority"], "Höst\u{0}");
+    assert_eq!(hostile["request_headers"][2][1], "café\r\n\u{9b}\u{7f}");
+    assert_eq!(hostile["request_headers"][3], serde_json::json!(["?n3", null]));
+    let unpaired = &parsed[9];
+    for name in ["start", "method", "path", "request_body_bytes", "latency_ns"] {
+        assert_eq!(unpaired[name], Json::Null, "{name}");
+    }
+    assert_eq!(unpaired["response_body_bytes"], 0);
+    assert_eq!(unpaired["request_headers"], serde_json::json!([]));
+}
+
+#[test]
+fn csv_rows() {
+    let mut out = Vec::new();
+    csv::write_header(&mut out);
+    for placed in everything() {
+        csv::write(&placed.item(), &mut out);
+    }
+    let text = String::from_utf8(out).unwrap();
+    for (count, row) in parse_csv(&text).iter().map(|row| (row.len(), row)) {
+        assert_eq!(count, csv::COLUMNS.len(), "{row:?}");
+    }
+    insta::assert_snapshot!(text.replace("\r\n", "<CRLF>\n"));
+}
+
+/// A strict reader of RFC 4180.
+fn parse_csv(text: &str) -> Vec<Vec<String>> {
+    let mut rows = vec![vec![String::new()]];
+    let mut chars = text.chars().peekable();
+    let mut quoted = false;
+    while let Some(c) = chars.next() {
+        let field = rows.last_mut().unwrap().last_mut().unwrap();
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => field.push(chars.next().unwrap()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => rows.last_mut().unwrap().push(String::new()),
+            '\r' if !quoted => {
+                assert_eq!(chars.next(), Some('\n'));
+                if chars.peek().is_some() {
+                    rows.push(vec![String::new()]);
+                }
+            }
+            c => field.push(c),
+        }
+    }
+    assert!(!quoted);
+    rows
+}
+
+#[test]
+fn log_lines() {
+    let line = |at, kind, text| LogLine {
+        at,
+        server: "10.0.0.2:80".parse().unwrap(),
+        client: "[2001:db8::1]:40000".parse().unwrap(),
+        kind,
+        text,
+    };
+    let all = [
+        line(at(0), LogKind::Conn, "http/1"),
+        line(at(1), LogKind::Request, "HTTP/1.1 api.example.com GET /\x1b[2J\nfake"),
+        line(None, LogKind::Response, "HTTP/1.1 200"),
+        line(at(2), LogKind::Close, ""),
+    ];
+    let written = |color: bool| {
+        let mut out = Vec::new();
+        all.iter().for_each(|line| line.write(color, &mut out));
+        String::from_utf8(out).unwrap()
+    };
+    insta::assert_snapshot!(written(false));
+    insta::assert_snapshot!("log_lines_in_colour", written(true).replace('\x1b', "<ESC>"));
+}
+
+#[test]
+fn json_report() {
+    let mut out = Vec::new();
+    json::write(&report_of(&everything(), &flows(), capture()), &mut out).unwrap();
+    insta::assert_snapshot!(String::from_utf8(out).unwrap());
+}
+
+#[test]
+fn text_report_at_80_and_120_columns() {
+    let report = report_of(&everything(), &flows(), capture());
+    for width in [80, 120] {
+        let text = text::render(&report, Style { width, color: false });
+        insta::assert_snapshot!(format!("text_report_at_{width}"), text);
+    }
+    let painted = text::render(&report, Style { width: 80, color: true });
+    insta::assert_snapshot!("text_report_in_colour", painted.replace('\x1b', "<ESC>"));
+}
+
+#[test]
+fn text_report_of_a_clean_capture() {
+    let clean: Vec<_> = flows().into_iter().filter(|flow| flow.gaps == [0; 3]).collect();
+    let report = report_of(&everything()[..5], &clean, clean_capture());
+    assert!(report.loss.none_known);
+    insta::assert_snapshot!(text::render(&report, Style::default()));
+}
+
+#[test]
+fn text_report_without_http() {
+    let flows: Vec<_> = (0..12).map(|n| flow(n, (n < 10).then_some("tls"))).collect();
+    let report = report_of(&[], &flows, clean_capture());
+    insta::assert_snapshot!(text::render(&report, Style::default()));
+    let nothing = report_of(&[], &[], CaptureTotals::default());
+    insta::assert_snapshot!("text_report_of_nothing", text::render(&nothing, Style::default()));
+}
+
+#[test]
+fn loss_comes_first_and_coverage_is_never_rounded_up() {
+    let mut flows = flows();
+    flows[0].payload_bytes = [0, 1_000_000_000];
+    let report = report_of(&everything(), &flows, clean_capture());
+    let text = text::render(&report, Style::default());
+    assert!(text.starts_with("9,652 BYTES ARE MISSING"), "{text}");
+    assert!(text.contains("99.9990%") && !text.contains("100% of"), "{text}");
+    assert_eq!(report.loss.gap_bytes, 9652);
+}
+
+#[test]
+fn the_first_line_names_the_worst() {
+    let first = |capture: CaptureTotals| {
+        let report = report_of(&everything()[..2], &[], capture);
+        text::render(&report, Style::default()).lines().next().unwrap().to_owned()
+    };
+    let clean = clean_capture;
+    assert!(first(clean()).starts_with("2 transactions"));
+    assert!(first(CaptureTotals { drops: 1, ..clean() }).starts_with("PACKETS ARE MISSING"));
+    let limits = vec![("--flows", 3)];
+    assert!(first(CaptureTotals { limits, ..clean() }).starts_with("LIMITS WERE REACHED"));
+    let damage = capture().damage;
+    assert!(first(CaptureTotals { damage, ..clean() }).starts_with("THE CAPTURE IS DAMAGED:"));
+}
+
+/// How fast the lines are; run in release with `--ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn speed() {
+    let mut items = Vec::new();
+    for n in 0..1000_i64 {
+        let mut transaction = match n % 4 {
+            0 => grpc("AddItem", Some(0), n),
+            1 => http1("GET", &format!("/users/{n}/orders"), 200, n, 900 + n),
+            _ => http1("GET", ["/health", "/api/v1/items?page=2"][n as usize % 2], 200, n, 700 + n),
+        };
+        for message in [&mut transaction.request, &mut transaction.response] {
+            let head = &mut message.as_mut().unwrap().head;
+            for name in ["accept", "content-length", "date", "x-request-id", "server", "vary"] {
+                head.push(name.as_bytes(), b"Tue, 14 Nov 2023 22:13:20 GMT");
+            }
+        }
+        items.push(placed(transaction, n as u64 / 50, n as u64));
+    }
+    let measure = |name: &str, work: &mut dyn FnMut(&Item<'_>)| {
+        let start = std::time::Instant::now();
+        for _ in 0..300 {
+            items.iter().for_each(|placed| work(&placed.item()));
+        }
+        let nanos = start.elapsed().as_nanos() / 300_000;
+        println!("{name}: {nanos} ns per transaction");
+    };
+    let mut out = Vec::new();
+    for headers in [true, false] {
+        measure(&format!("jsonl, headers {headers}"), &mut |item| {
+            if out.len() > 1 << 20 {
+                out.clear();
+            }
+            jsonl::write(item, headers, &mut out);
+        });
+    }
+    measure("csv", &mut |item| {
+        if out.len() > 1 << 20 {
+            out.clear();
+        }
+        csv::write(item, &mut out);
+    });
+    let mut aggregate = Aggregate::default();
+    measure("aggregate", &mut |item| aggregate.add(item));
+    let mut shards: Vec<_> = (0..16).map(|_| Aggregate::default()).collect();
+    measure("aggregate, 16 shards", &mut |item| {
+        shards[item.connection as usize % 16].add(item);
+    });
+    let mut n = 0;
+    measure("aggregate, all paths new", &mut |item| {
+        n += 1;
+        let mut placed = placed(http1("GET", &format!("/users/{n}/orders"), 200, n, 5), 1, 0);
+        placed.connection = item.connection;
+        aggregate.add(&placed.item());
+    });
+    let line = vec![b'x'; 500];
+    let mut sorter = Sorter::default();
+    let mut n = 0;
+    measure("sorter of 500-byte lines", &mut |item| {
+        n += 1;
+        let start = at(n ^ 0x3f);
+        sorter.push(SortKey { start, ..item.sort_key() }, &line).unwrap();
+        if n % 4096 == 0 {
+            sorter.advance(at(n - 64), &mut std::io::sink()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn formats_by_name() {
+    for format in Format::ALL {
+        assert_eq!(format.name().parse(), Ok(format));
+        let value = clap::ValueEnum::to_possible_value(&format).unwrap();
+        assert_eq!(value.get_name(), format.name());
+    }
+    assert_eq!("xml".parse::<Format>(), Err(UnknownFormat("xml".to_owned())));
+}
+
+/// A message of arbitrary bytes.
+fn any_message() -> impl Strategy<Value = Message> {
+    let text = || prop::collection::vec(any::<u8>(), 0..80);
+    let time = || prop::option::of(any::<i64>().prop_map(Timestamp::from_nanos));
+    (text(), text(), text(), text(), time(), time(), any::<u64>(), any::<Option<u16>>()).prop_map(
+        |(method, authority, path, value, start, end, body_bytes, status)| {
+            let mut message = Message { start, end, body_bytes, status, ..Message::default() };
+            message.method = Some(message.head.store(&method));
+            message.authority = Some(message.head.store(&authority));
+            message.path = Some(message.head.store(&path));
+            message.head.push(&method, &value);
+            message.trailers.push_unknown(&value);
+            message
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever was on the wire: lines parse, text is safe and fits.
+    #[test]
+    fn any_bytes_print_safely(
+        messages in prop::collection::vec((prop::option::of(any_message()), prop::option::of(any_message())), 0..12),
+        width in 80..200_usize,
+    ) {
+        let all: Vec<_> = messages.into_iter().enumerate().map(|(n, (request, response))| {
+            let mut transaction = Transaction::new("http/1.1");
+            (transaction.request, transaction.response) = (request, response);
+            transaction.outcome = crate::analyze::transaction::Outcome::ALL[n % 7];
+            placed(transaction, n as u64 % 4, n as u64)
+        }).collect();
+        for placed in &all {
+            let mut out = Vec::new();
+            jsonl::write(&placed.item(), true, &mut out);
+            let line = String::from_utf8(out).unwrap();
+            prop_assert!(line.ends_with('\n') && !line.trim_end_matches('\n').chars().any(char::is_control));
+            let parsed: Json = serde_json::from_str(&line).unwrap();
+            let path = placed.transaction.request_text(|m| m.path).map(write::text_of);
+            prop_assert_eq!(parsed["path"].as_str(), path.as_deref());
+            let mut out = Vec::new();
+            csv::write(&placed.item(), &mut out);
+            let rows = parse_csv(&String::from_utf8(out).unwrap());
+            prop_assert_eq!(rows.len(), 1);
+            prop_assert_eq!(rows[0].len(), csv::COLUMNS.len());
+            prop_assert_eq!(&rows[0][8], &path.unwrap_or_default());
+        }
+        let report = report_of(&all, &flows(), capture());
+        let mut out = Vec::new();
+        json::write(&report, &mut out).unwrap();
+        let document = String::from_utf8(out).unwrap();
+        prop_assert!(!document.replace('\n', "").chars().any(char::is_control));
+        let parsed: Json = serde_json::from_str(&document).unwrap();
+        prop_assert_eq!(&parsed["transactions"]["count"], &Json::from(all.len()));
+        let text = text::render(&report, Style { width, color: false });
+        for line in text.lines() {
+            prop_assert!(unicode_width::UnicodeWidthStr::width(line) <= width, "{line}");
+            prop_assert!(!line.chars().any(char::is_control), "{line:?}");
+        }
+    }
+}

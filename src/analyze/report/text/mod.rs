@@ -1,0 +1,41 @@
+//! `text`: the report for people.
+//!
+//! What is missing comes before everything else. Names and messages come from
+//! the wire or from files, so they are escaped before they reach a terminal.
+
+mod names;
+mod sections;
+mod style;
+mod table;
+mod units;
+
+use std::io::{self, Write};
+
+use super::Report;
+pub use style::Style;
+pub(super) use units::escape;
+
+/// The report as text.
+pub fn render(report: &Report, style: Style) -> String {
+    let style = Style { width: style.width.max(style::COLUMNS), ..style };
+    let mut page = sections::Page::new(style);
+    page.missing(report);
+    page.headline(report);
+    page.read(report);
+    page.transactions(report);
+    page.endpoints(report);
+    page.slowest(report);
+    page.errors(report);
+    page.edges(report);
+    page.anomalies(report);
+    page.findings(report);
+    page.text
+}
+
+/// Writes the report as text.
+///
+/// # Errors
+/// What `out` returns.
+pub fn write(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(render(report, style).as_bytes())
+}

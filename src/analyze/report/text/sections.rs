@@ -1,0 +1,370 @@
+//! The sections of the report, in the order in which they are read.
+
+use super::names::{
+    causes, coverage_text, edge_cells, edge_name, endpoint_cells, endpoint_name, hints, kinds,
+    missing, offset, sample_name, status, time,
+};
+use super::style::{Paint, Style};
+use super::table::{Cell, Table};
+use super::units::{count, duration, escape, plural, rate, share, short_count, size, wrap};
+use crate::analyze::report::model::Report;
+
+/// Endpoints shown; all are in `json`.
+const ENDPOINTS: usize = 20;
+/// Pairs of hosts shown.
+const EDGES: usize = 10;
+/// Ways to fail, anomalies and findings shown.
+const ROWS: usize = 15;
+/// Inputs and damages listed one by one.
+const LISTED: usize = 10;
+/// Columns of the names left of facts.
+const LABEL: usize = 11;
+
+/// The report being written.
+pub struct Page {
+    style: Style,
+    /// What is written so far.
+    pub text: String,
+}
+
+impl Page {
+    /// An empty page.
+    pub fn new(style: Style) -> Self {
+        Self { style, text: String::new() }
+    }
+
+    fn line(&mut self, paint: Option<Paint>, text: &str) {
+        self.style.push(paint, text, &mut self.text);
+        self.text.push('\n');
+    }
+
+    fn title(&mut self, title: &str) {
+        self.text.push('\n');
+        self.line(Some(Paint::Bold), title);
+    }
+
+    /// A label and a text that is broken between words where it is long.
+    fn fact(&mut self, label: &str, text: &str, paint: Option<Paint>) {
+        let room = self.style.width.saturating_sub(LABEL + 2);
+        for (index, part) in wrap(text, room).iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            self.text.push_str(&format!("  {label:LABEL$}"));
+            self.line(paint, part);
+        }
+    }
+
+    fn table(&mut self, table: Table) {
+        table.render(self.style, &mut self.text);
+    }
+
+    /// What is missing: first, and in red.
+    pub fn missing(&mut self, report: &Report) {
+        let loss = &report.loss;
+        if loss.none_known {
+            return;
+        }
+        let what = missing(loss);
+        for part in wrap(&format!("{what}: the figures hold for what is there."), self.style.width)
+        {
+            self.line(Some(Paint::Alarm), &part);
+        }
+        let red = Some(Paint::Red);
+        for damage in loss.damage.iter().take(LISTED) {
+            let place = format!("{} at byte {}", escape(&damage.file), count(damage.offset));
+            self.fact("damage", &format!("{place}: {}", escape(&damage.what)), red);
+        }
+        if let Some(more) = loss.damage.len().checked_sub(LISTED).filter(|more| *more > 0) {
+            self.fact("", &format!("and {}", plural(more as u64, "other", "others")), red);
+        }
+        for (text, gap) in causes(&loss.gaps) {
+            if gap.count + gap.bytes > 0 {
+                let bytes = plural(gap.bytes, "byte", "bytes");
+                let gaps = plural(gap.count, "gap", "gaps");
+                self.fact("gaps", &format!("{bytes} in {gaps}: {text}"), red);
+            }
+        }
+        if loss.dropped_packets > 0 {
+            let packets = plural(loss.dropped_packets, "packet", "packets");
+            self.fact("drops", &format!("{packets} lost by the capturer, as it says itself"), red);
+        }
+        if loss.cut_packets > 0 {
+            let packets = plural(loss.cut_packets, "packet", "packets");
+            self.fact("cut", &format!("{packets} cut by the snap length"), red);
+        }
+        self.limits(report);
+        if loss.coverage_percent.is_some() && loss.gap_bytes > 0 {
+            self.fact("coverage", &coverage_text(report), red);
+        }
+        self.text.push('\n');
+    }
+
+    fn limits(&mut self, report: &Report) {
+        for limit in &report.loss.limits {
+            let times = plural(limit.count, "time", "times");
+            self.fact("limits", &format!("{}: reached {times}", escape(&limit.name)), None);
+        }
+    }
+
+    /// One line that says it all, or why there is nothing to say.
+    pub fn headline(&mut self, report: &Report) {
+        let all = &report.transactions.figures;
+        if all.count == 0 {
+            return self.nothing_found(report);
+        }
+        let mut text = plural(all.count, "transaction", "transactions");
+        if let Some(span) = report.capture.span_ns {
+            text += &format!(" in {}", duration(span));
+        }
+        let ok = all.count - all.errors - all.unknown;
+        text += &format!(": {} ok, {} failed", share(ok, all.count), share(all.errors, all.count));
+        if all.unknown > 0 {
+            text += &format!(", {} unknown", share(all.unknown, all.count));
+        }
+        if report.interrupted {
+            text += " (interrupted)";
+        }
+        for part in wrap(&text, self.style.width) {
+            self.line(Some(Paint::Bold), &part);
+        }
+    }
+
+    fn nothing_found(&mut self, report: &Report) {
+        let flows = &report.flows;
+        let mut text = format!("No HTTP found: {}", plural(flows.count, "flow", "flows"));
+        for kind in flows.kinds.iter().take(ROWS) {
+            text += &format!(", {} {}", count(kind.count), escape(&kind.name));
+        }
+        if report.interrupted {
+            text += " (interrupted)";
+        }
+        let width = self.style.width;
+        for part in wrap(&text, width) {
+            self.line(Some(Paint::Bold), &part);
+        }
+        for hint in hints(report) {
+            for (index, part) in wrap(hint, width - 4).iter().enumerate() {
+                let bullet = if index == 0 { "  - " } else { "    " };
+                self.line(None, &format!("{bullet}{part}"));
+            }
+        }
+    }
+
+    /// What was read.
+    pub fn read(&mut self, report: &Report) {
+        self.title("Read");
+        for input in report.inputs.iter().take(LISTED) {
+            let text = format!("{} ({})", escape(&input.name), escape(&input.format));
+            self.fact("input", &text, None);
+        }
+        if let Some(more) = report.inputs.len().checked_sub(LISTED).filter(|more| *more > 0) {
+            self.fact("", &format!("and {}", plural(more as u64, "other", "others")), None);
+        }
+        let capture = &report.capture;
+        let mut packets = format!("{}, {}", count(capture.packets), size(capture.bytes));
+        if capture.captured_bytes != capture.bytes {
+            packets += &format!(" on the wire, {} captured", size(capture.captured_bytes));
+        }
+        packets += &format!("; {}", plural(capture.segments, "TCP segment", "TCP segments"));
+        if !capture.other_packets.is_empty() {
+            packets += &format!("; {}", kinds(&capture.other_packets));
+        }
+        self.fact("packets", &packets, None);
+        if let (Some(first), Some(last)) = (capture.first, capture.last) {
+            let span = capture.span_ns.map(|span| format!(" ({})", duration(span)));
+            let text = format!("{} to {}{}", time(first), time(last), span.unwrap_or_default());
+            self.fact("time", &text, None);
+        }
+        self.flows(report);
+        if report.loss.none_known {
+            if report.loss.coverage_percent.is_some() {
+                self.fact("coverage", &coverage_text(report), None);
+            }
+            self.limits(report);
+        }
+    }
+
+    fn flows(&mut self, report: &Report) {
+        let flows = &report.flows;
+        let mut text = count(flows.count);
+        if !flows.kinds.is_empty() {
+            text += &format!(": {}", kinds(&flows.kinds));
+        }
+        if flows.without_handshake > 0 {
+            text += &format!("; {} began before the capture", count(flows.without_handshake));
+        }
+        self.fact("flows", &text, None);
+        let odd = [
+            (flows.retransmissions, "retransmitted"),
+            (flows.out_of_order, "out of order"),
+            (flows.duplicates, "copies from other interfaces"),
+        ];
+        let odd: Vec<_> = odd
+            .iter()
+            .filter(|(times, _)| *times > 0)
+            .map(|(times, what)| format!("{} {what}", count(*times)))
+            .collect();
+        if !odd.is_empty() {
+            self.fact("segments", &odd.join(", "), None);
+        }
+    }
+
+    /// All transactions together.
+    pub fn transactions(&mut self, report: &Report) {
+        let totals = &report.transactions;
+        let all = &totals.figures;
+        if all.count == 0 {
+            return;
+        }
+        self.title("Transactions");
+        let rate = all.rate_per_second.map(|per_second| format!(" ({})", rate(per_second)));
+        self.fact("count", &(count(all.count) + &rate.unwrap_or_default()), None);
+        self.fact("protocol", &kinds(&totals.protocols), None);
+        self.fact("outcome", &kinds(&totals.outcomes), None);
+        let paint = totals.completeness.iter().any(|n| n.name != "complete" && n.count > 0);
+        self.fact("seen", &kinds(&totals.completeness), paint.then_some(Paint::Yellow));
+        if let Some(p) = &all.latency {
+            let times =
+                [("p50", p.p50_ns), ("p90", p.p90_ns), ("p99", p.p99_ns), ("max", p.max_ns)];
+            let text = times.map(|(name, nanos)| format!("{name} {}", duration(nanos))).join(", ");
+            self.fact("latency", &text, None);
+        }
+        let (sent, received) = (size(all.request_body_bytes), size(all.response_body_bytes));
+        self.fact("bodies", &format!("{sent} in requests, {received} in responses"), None);
+    }
+
+    /// By endpoint.
+    pub fn endpoints(&mut self, report: &Report) {
+        if report.endpoints.is_empty() && report.endpoints_other.is_none() {
+            return;
+        }
+        self.title("Endpoints");
+        let heads =
+            ["count", "rate", "errors", "unknown", "p50", "p90", "p99", "max", "sent", "received"];
+        let mut table = Table::new("endpoint", &heads);
+        for endpoint in report.endpoints.iter().take(ENDPOINTS) {
+            table.row(escape(&endpoint_name(endpoint)), endpoint_cells(&endpoint.figures));
+        }
+        if let Some(other) = &report.endpoints_other {
+            table.row("(other: past the limit on endpoints)".to_owned(), endpoint_cells(other));
+        }
+        self.table(table);
+        let rest = report.endpoints.iter().skip(ENDPOINTS);
+        let sum = rest.clone().map(|endpoint| endpoint.figures.count).sum();
+        self.more(rest.count(), "endpoint", "endpoints", sum);
+    }
+
+    fn more(&mut self, rows: usize, one: &str, many: &str, transactions: u64) {
+        if rows > 0 {
+            let rows = plural(rows as u64, one, many);
+            let sum = plural(transactions, "transaction", "transactions");
+            let text = format!("  … and {rows} more with {sum}; all are in --format json");
+            self.line(Some(Paint::Dim), &text);
+        }
+    }
+
+    /// The slowest.
+    pub fn slowest(&mut self, report: &Report) {
+        if report.slowest.is_empty() {
+            return;
+        }
+        self.title("Slowest");
+        let mut table = Table::new("transaction", &["latency", "total", "status", "at", "conn"]);
+        for sample in &report.slowest {
+            let nanos = |nanos: Option<u64>| Cell::new(nanos.map_or("?".to_owned(), duration));
+            let failed = sample.outcome != "ok";
+            let cells = vec![
+                nanos(sample.latency_ns),
+                nanos(sample.duration_ns),
+                Cell::painted(status(sample), Paint::Yellow, failed),
+                Cell::new(offset(sample.start, report.capture.first)),
+                Cell::new(format!("#{}", sample.connection)),
+            ];
+            table.row(escape(&sample_name(sample)), cells);
+        }
+        self.table(table);
+    }
+
+    /// Failed transactions by status.
+    pub fn errors(&mut self, report: &Report) {
+        if report.errors.is_empty() {
+            return;
+        }
+        self.title("Errors by status");
+        let mut table = Table::new("status", &["count", "share"]);
+        for failure in report.errors.iter().take(ROWS) {
+            let part = share(failure.count, report.transactions.figures.count);
+            let cells =
+                vec![Cell::painted(short_count(failure.count), Paint::Red, true), Cell::new(part)];
+            let by = if failure.by == "grpc" { "grpc " } else { "" };
+            table.row(format!("{by}{}", escape(&failure.name)), cells);
+            if let Some(sample) = failure.samples.first() {
+                let at = offset(sample.start, report.capture.first);
+                let name = escape(&sample_name(sample));
+                table.note(format!("first {at} on #{}: {name}", sample.connection));
+            }
+        }
+        self.table(table);
+        let rest = report.errors.iter().skip(ROWS);
+        let sum = rest.clone().map(|failure| failure.count).sum();
+        self.more(rest.count(), "status", "statuses", sum);
+    }
+
+    /// Who talks to whom.
+    pub fn edges(&mut self, report: &Report) {
+        if report.edges.is_empty() && report.edges_other.is_none() {
+            return;
+        }
+        self.title("Who talks to whom");
+        let heads = ["flows", "count", "errors", "unknown", "p50", "p99", "to server", "to client"];
+        let mut table = Table::new("client → server", &heads);
+        for edge in report.edges.iter().take(EDGES) {
+            table.row(escape(&edge_name(edge)), edge_cells(&edge.figures));
+        }
+        if let Some(other) = &report.edges_other {
+            table.row("(other: past the limit on pairs)".to_owned(), edge_cells(other));
+        }
+        self.table(table);
+        let rest = report.edges.iter().skip(EDGES);
+        let sum = rest.clone().map(|edge| edge.figures.transactions.count).sum();
+        self.more(rest.count(), "pair", "pairs", sum);
+    }
+
+    /// Anomalies by name.
+    pub fn anomalies(&mut self, report: &Report) {
+        if report.anomalies.is_empty() {
+            return;
+        }
+        self.title("Anomalies");
+        let mut table = Table::new("anomaly", &["count"]);
+        for anomaly in report.anomalies.iter().take(ROWS) {
+            table.row(escape(&anomaly.name), vec![Cell::new(short_count(anomaly.count))]);
+        }
+        self.table(table);
+        if let Some(more) = report.anomalies.len().checked_sub(ROWS).filter(|more| *more > 0) {
+            let kinds = plural(more as u64, "kind", "kinds");
+            self.line(Some(Paint::Dim), &format!("  … and {kinds} more; all are in --format json"));
+        }
+    }
+
+    /// What a real endpoint would have refused.
+    pub fn findings(&mut self, report: &Report) {
+        let findings = &report.findings;
+        if findings.count == 0 {
+            return;
+        }
+        self.title("A real HTTP/2 endpoint would have refused");
+        for finding in findings.listed.iter().take(ROWS) {
+            let place = format!("connection #{}, packet {}", finding.connection, finding.packet);
+            let text = format!("{place}, {}: {}", finding.direction, escape(&finding.text));
+            for (index, part) in wrap(&text, self.style.width - 4).iter().enumerate() {
+                let indent = if index == 0 { "  " } else { "    " };
+                self.line(None, &format!("{indent}{part}"));
+            }
+        }
+        let more = findings.count.saturating_sub(findings.listed.len().min(ROWS) as u64);
+        if more > 0 {
+            let text = format!("  … and {} more", count(more));
+            self.line(Some(Paint::Dim), &text);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! How wide and how colourful text may be.
+
+use std::io::IsTerminal as _;
+
+/// Columns where there is no terminal to ask, and the fewest that text is
+/// laid out for.
+pub const COLUMNS: usize = 80;
+
+/// How text is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Columns of a line; below 80 it is taken for 80.
+    pub width: usize,
+    /// Whether to use ANSI colours.
+    pub color: bool,
+}
+
+impl Default for Style {
+    /// For a file: 80 columns, no colour.
+    fn default() -> Self {
+        Self { width: COLUMNS, color: false }
+    }
+}
+
+impl Style {
+    /// For standard output as it is: the terminal's width, and colour unless
+    /// `NO_COLOR` is set (no-color.org) or the terminal is dumb; where it is no
+    /// terminal, as for a file.
+    pub fn for_stdout() -> Self {
+        let stdout = std::io::stdout();
+        if !stdout.is_terminal() {
+            return Self::default();
+        }
+        let size = rustix::termios::tcgetwinsize(&stdout).ok();
+        let width = size.map_or(COLUMNS, |size| usize::from(size.ws_col));
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self { width: width.max(COLUMNS), color: !set("NO_COLOR") && !dumb }
+    }
+
+    /// Appends text, painted where colour is wanted.
+    pub fn push(self, paint: Option<Paint>, text: &str, out: &mut String) {
+        match paint {
+            Some(paint) if self.color && !text.is_empty() => {
+                out.push_str(paint.code());
+                out.push_str(text);
+                out.push_str("\x1b[0m");
+            }
+            _ => out.push_str(text),
+        }
+    }
+}
+
+/// What stands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// Headings and names.
+    Bold,
+    /// Column heads and notes.
+    Dim,
+    /// Errors.
+    Red,
+    /// What is unknown or odd.
+    Yellow,
+    /// Loss and damage.
+    Alarm,
+}
+
+impl Paint {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Bold => "\x1b[1m",
+            Self::Dim => "\x1b[2m",
+            Self::Red => "\x1b[31m",
+            Self::Yellow => "\x1b[33m",
+            Self::Alarm => "\x1b[1;31m",
+        }
+    }
+}
