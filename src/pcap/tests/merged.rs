@@ -83,10 +83,11 @@ proptest! {
         // Each packet counts at its time, or that of the one before.
         let mut expected = Vec::new();
         for (file, times) in files.iter().enumerate() {
-            let mut time = 0;
+            // Before the first time of a file is before all times.
+            let mut time = -1;
             for (index, at) in times.iter().enumerate() {
                 // Only heads compete, so nothing overtakes in its own file.
-                time = at.unwrap_or(time).max(time);
+                time = at.map_or(time, i64::from).max(time);
                 expected.push((time, file, vec![file as u8, index as u8]));
             }
         }
