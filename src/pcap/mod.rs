@@ -3,11 +3,54 @@
 //! Knows nothing of what the packets hold. Packets come in batches of
 //! references into shared bytes, so that a memory map is never copied and a
 //! batch can be handed to worker threads.
+//!
+//! Bytes → [`Capture`] (one reader per input: `source.rs` has the bytes,
+//! `classic.rs` and `pcapng` walk over them, `merge.rs` orders several) →
+//! [`Batch`].
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod capture;
+mod classic;
+mod compress;
+mod error;
+mod input;
+mod map;
+mod merge;
+mod pcapng;
+mod reader;
+mod source;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use capture::{Capture, Input, InputInfo, OpenOptions};
+pub use compress::Compression;
+pub use error::{Fault, FirstBytes, PcapError};
+
 use crate::time::Timestamp;
+
+/// Most packets of a batch. With [`BATCH_BYTES`] it keeps what the stages of
+/// the analysis hand on in the processor's cache.
+pub const BATCH_PACKETS: usize = 16_384;
+
+/// Input that a batch spans at most, in bytes, but for the packet that it
+/// ends with.
+pub const BATCH_BYTES: usize = 2 << 20;
+
+/// The largest packet record or pcapng block that is believed, in bytes. What
+/// claims more is damage: libpcap writes no packet over 256 KiB, Wireshark
+/// refuses other blocks over 16 MiB, and a pipe must hold a whole one.
+pub const MAX_BLOCK_BYTES: usize = (16 << 20) + (64 << 10);
+
+/// How far ahead of itself the walk over packets loads memory, in bytes.
+/// Packets are too far apart for the processor to guess the next header.
+const PREFETCH_BYTES: usize = 4096;
+
+/// Bytes that are shared between batches and whoever reads them.
+pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A link type of the tcpdump.org registry (LINKTYPE_…).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +104,7 @@ pub struct Damage {
 #[derive(Default)]
 pub struct Batch {
     /// Shared bytes.
-    pub chunks: Vec<Arc<dyn AsRef<[u8]> + Send + Sync>>,
+    pub chunks: Vec<SharedBytes>,
     /// The packets.
     pub packets: Vec<PacketRef>,
     /// Comments of packets: index into `packets` and text, ascending.

@@ -1,0 +1,222 @@
+//! Compressed captures: which compression it is, and decompression ahead of
+//! the analysis on a thread of its own.
+//!
+//! The thread hands over pieces of [`PIECE_BYTES`] through a channel that
+//! holds [`PIECES_AHEAD`], so whatever a small file expands to, memory stays
+//! bounded. A decoder that works on several frames at a time would take the
+//! place of [`run`] and send the same pieces in the same order.
+
+mod decoder;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use super::error::Fault;
+use super::input::{ByteInput, Stop};
+use decoder::{Decoder, Feed};
+
+/// Decompressed bytes handed over at a time: half of a typical L2 cache, so
+/// that they are still there when they are analysed.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Room before the bytes of a piece for the rest of the packet that the piece
+/// before ended in: the largest packet that libpcap writes (262,144 bytes)
+/// and its headers.
+pub(super) const HEADROOM: usize = (256 << 10) + 512;
+
+/// Pieces that may wait for the analysis.
+const PIECES_AHEAD: usize = 3;
+
+/// Most bytes that a decoder is asked for at a time. What it decoded in a
+/// call that fails is lost, so this bounds what a damaged place costs.
+const STEP_BYTES: usize = 128 << 10;
+
+/// A compression that captures come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// RFC 8878.
+    Zstd,
+    /// RFC 1952.
+    Gzip,
+    /// The LZ4 frame format, and its legacy predecessor.
+    Lz4,
+}
+
+impl Compression {
+    /// Recognises the first four bytes.
+    pub(super) fn of(magic: [u8; 4]) -> Option<Self> {
+        match u32::from_le_bytes(magic) {
+            0xfd2f_b528 => Some(Self::Zstd),
+            0x184d_2204 | 0x184c_2102 => Some(Self::Lz4),
+            // Skippable frames are shared by both; zstd is what uses them.
+            0x184d_2a50..=0x184d_2a5f => Some(Self::Zstd),
+            word if word & 0xff_ffff == 0x0008_8b1f => Some(Self::Gzip),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+            Self::Lz4 => "lz4",
+        })
+    }
+}
+
+/// What the decompressing thread says.
+enum Piece {
+    /// [`HEADROOM`] unused bytes, then decompressed ones.
+    Bytes(Vec<u8>),
+    /// All was decompressed, or a stop is due.
+    End { stopped: bool },
+    /// Decompression cannot go on, at this offset of the compressed file.
+    Failed(Fault, u64),
+}
+
+/// What the receiver of pieces gets.
+pub(super) enum Received {
+    /// [`HEADROOM`] unused bytes, then decompressed ones.
+    Bytes(Vec<u8>),
+    /// Nothing yet.
+    Nothing,
+    /// The end; `stopped` where it was not the end of the data.
+    End {
+        /// A stop was asked for.
+        stopped: bool,
+    },
+    /// Damage at this offset of the compressed file.
+    Failed(Fault, u64),
+}
+
+/// The receiving end of a thread that decompresses one input.
+pub(super) struct Decompressed {
+    compression: Compression,
+    pieces: Receiver<Piece>,
+    position: Arc<AtomicU64>,
+    gone: Arc<AtomicBool>,
+    live: bool,
+}
+
+impl Decompressed {
+    /// Starts to decompress `input`.
+    ///
+    /// # Errors
+    /// When the thread cannot be had.
+    pub(super) fn start(
+        compression: Compression,
+        input: ByteInput,
+        stop: Stop,
+    ) -> io::Result<Self> {
+        let (sender, pieces) = sync_channel(PIECES_AHEAD);
+        let position = Arc::new(AtomicU64::new(0));
+        let gone = Arc::new(AtomicBool::new(false));
+        let live = input.live();
+        let feed = Feed::new(input, stop, position.clone(), gone.clone());
+        std::thread::Builder::new()
+            .name(format!("perisco-{compression}"))
+            .spawn(move || run(compression, feed, &sender))?;
+        Ok(Self { compression, pieces, position, gone, live })
+    }
+
+    /// Which compression it is.
+    pub(super) fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Whether the compressed bytes come from a stream.
+    pub(super) fn live(&self) -> bool {
+        self.live
+    }
+
+    /// Compressed bytes consumed so far.
+    pub(super) fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+
+    /// The next piece, waited for as long as `wait`.
+    pub(super) fn receive(&mut self, wait: Duration) -> Received {
+        match self.pieces.recv_timeout(wait) {
+            Ok(Piece::Bytes(bytes)) => Received::Bytes(bytes),
+            Ok(Piece::End { stopped }) => Received::End { stopped },
+            Ok(Piece::Failed(fault, offset)) => Received::Failed(fault, offset),
+            Err(RecvTimeoutError::Timeout) => Received::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Received::Failed(
+                Fault::Compressed {
+                    compression: self.compression,
+                    reason: "the decoder gave up".to_owned(),
+                },
+                self.position(),
+            ),
+        }
+    }
+}
+
+impl Drop for Decompressed {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Decompresses until the end, damage, a stop, or until nobody listens.
+fn run(compression: Compression, feed: Feed, sender: &SyncSender<Piece>) {
+    let mut decoder = match Decoder::new(compression, feed) {
+        Ok(decoder) => decoder,
+        Err(error) => {
+            let fault = Fault::Compressed { compression, reason: error.to_string() };
+            sender.send(Piece::Failed(fault, 0)).ok();
+            return;
+        }
+    };
+    loop {
+        let mut buffer = vec![0; HEADROOM + PIECE_BYTES];
+        let mut filled = HEADROOM;
+        let last = fill(compression, &mut decoder, &mut buffer, &mut filled);
+        buffer.truncate(filled);
+        if filled > HEADROOM && sender.send(Piece::Bytes(buffer)).is_err() {
+            return;
+        }
+        if let Some(last) = last {
+            // Nobody listening any more is no trouble.
+            sender.send(last).ok();
+            return;
+        }
+    }
+}
+
+/// Fills one buffer, or less of it when more input is not there yet. Returns
+/// what to say last where there is no more.
+fn fill(
+    compression: Compression,
+    decoder: &mut Decoder,
+    buffer: &mut [u8],
+    filled: &mut usize,
+) -> Option<Piece> {
+    while let Some(room) = buffer.get_mut(*filled..).filter(|room| !room.is_empty()) {
+        let step = room.len().min(STEP_BYTES);
+        let Some(room) = room.get_mut(..step) else { break };
+        match decoder.read(room) {
+            Ok(0) => return Some(Piece::End { stopped: decoder.feed().stopped() }),
+            Ok(count) => *filled += count.min(step),
+            // The decoder lacks the rest only because it was told to stop.
+            Err(_) if decoder.feed().stopped() => return Some(Piece::End { stopped: true }),
+            Err(error) => {
+                let fault = match error.kind() {
+                    io::ErrorKind::UnexpectedEof => Fault::CompressedCut { compression },
+                    _ => Fault::Compressed { compression, reason: error.to_string() },
+                };
+                return Some(Piece::Failed(fault, decoder.feed().consumed()));
+            }
+        }
+        if decoder.feed().would_wait() {
+            break;
+        }
+    }
+    None
+}

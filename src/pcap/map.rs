@@ -1,0 +1,65 @@
+//! Windows of capture files in memory, and prefetching. The only unsafe code
+//! of the library is here.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+
+use memmap2::{Mmap, MmapOptions};
+
+/// A part of a file in memory; unmapped when dropped.
+pub(super) struct Window(Mmap);
+
+impl Window {
+    /// Maps `length` bytes of `file` from `offset`, which needs no alignment.
+    ///
+    /// A file that another process shortens while its window is in use makes
+    /// the kernel raise SIGBUS on access. Callers ask for the length of the
+    /// file before each batch, which leaves the time within one batch.
+    pub(super) fn map(file: &File, offset: u64, length: usize) -> io::Result<Self> {
+        // SAFETY: the map is read-only and private to this struct. Bytes that
+        // another process changes meanwhile are bytes of a capture: every
+        // reader checks what it reads before use and keeps no reference
+        // whose meaning depends on an earlier read of the same bytes.
+        let map = unsafe { MmapOptions::new().offset(offset).len(length).map(file)? };
+        Ok(Self(map))
+    }
+}
+
+impl AsRef<[u8]> for Window {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Asks the processor to load the cache line `ahead` bytes from the start of
+/// `data`, which may lie beyond its end.
+#[inline(always)]
+pub(super) fn prefetch(data: &[u8], ahead: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch is a hint: it reads nothing that the program
+        // sees and faults on no address. SSE is part of x86_64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(ahead).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (data, ahead);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn maps_from_any_offset() {
+        let mut file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..20_000u32).map(|n| n as u8).collect();
+        file.write_all(&bytes).unwrap();
+        let window = Window::map(&file, 4_999, 10_000).unwrap();
+        assert_eq!(window.as_ref(), &bytes[4_999..14_999]);
+        prefetch(window.as_ref(), 1 << 40);
+    }
+}
