@@ -1,13 +1,18 @@
 //! Offline analysis: capture bytes in, transactions and reports out.
 //!
 //! Never imports the recorder. Decoders know nothing of files, reports know
-//! nothing of packets.
+//! nothing of packets. [`pipeline::run`] is the way in.
 
 pub mod decode;
+pub mod feed;
 pub mod fields;
-pub mod limits;
-pub mod packet;
-pub mod report;
-pub mod transaction;
 pub mod flow;
+pub mod limits;
+pub mod options;
+pub mod packet;
+pub mod pipeline;
 pub mod reassembly;
+pub mod report;
+pub mod round;
+pub mod shard;
+pub mod transaction;

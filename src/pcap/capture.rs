@@ -71,7 +71,7 @@ pub struct OpenOptions {
     /// 100 ms. That is no damage.
     pub stop: Option<Arc<AtomicBool>>,
     /// Bytes mapped at a time, where it is not the usual.
-    pub(super) window_bytes: Option<usize>,
+    pub window_bytes: Option<usize>,
 }
 
 /// An input as it was opened.

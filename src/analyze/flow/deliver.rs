@@ -14,7 +14,7 @@ impl Flow {
         side: Side,
         place: &Placed,
         payload: &[u8],
-        context: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
     ) {
         let half = self.half_mut(side);
         let next = half.next.unwrap_or(place.start);
@@ -40,7 +40,7 @@ impl Flow {
     }
 
     /// Delivers all that has become deliverable in either direction.
-    pub(super) fn pump(&mut self, context: &mut Context<'_>) {
+    pub(super) fn pump(&mut self, context: &mut Context<'_, '_>) {
         if !self.settled {
             return;
         }
@@ -50,7 +50,7 @@ impl Flow {
         }
     }
 
-    fn pump_side(&mut self, side: Side, context: &mut Context<'_>) -> bool {
+    fn pump_side(&mut self, side: Side, context: &mut Context<'_, '_>) -> bool {
         let mut progress = false;
         while self.first_is_due(side) {
             let Some(held) = self.half_mut(side).take_first() else { break };
@@ -88,7 +88,7 @@ impl Flow {
 
     /// The other direction ends with a reset too; what of it is still held
     /// can never be delivered in order and is counted.
-    fn end_after_reset(&mut self, side: Side, end: End, context: &mut Context<'_>) {
+    fn end_after_reset(&mut self, side: Side, end: End, context: &mut Context<'_, '_>) {
         while self.half(side).hole_end().is_some() {
             if !self.give_up_hole(side, GapCause::Lost, context) {
                 break;
@@ -107,7 +107,7 @@ impl Flow {
         side: Side,
         end: End,
         at: Option<Timestamp>,
-        context: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
     ) {
         if !self.half(side).ended {
             self.half_mut(side).ended = true;
@@ -123,7 +123,7 @@ impl Flow {
 
     /// Gives a chunk to the decoder and takes what the decoder says of the
     /// connection.
-    pub(super) fn push(&mut self, side: Side, chunk: Chunk<'_>, context: &mut Context<'_>) {
+    pub(super) fn push(&mut self, side: Side, chunk: Chunk<'_>, context: &mut Context<'_, '_>) {
         let direction = self.direction(side);
         let Some(decoder) = &mut self.decoder else { return };
         let mut sink = Sink::new(context.wants, context.limits, context.output);

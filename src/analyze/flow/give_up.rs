@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 
 impl Flow {
     /// Gives up what is due at `now`. Cheap where nothing is missing.
-    pub(super) fn give_up_due(&mut self, now: Option<Timestamp>, context: &mut Context<'_>) {
+    pub(super) fn give_up_due(&mut self, now: Option<Timestamp>, context: &mut Context<'_, '_>) {
         if self.opaque {
             return;
         }
@@ -45,7 +45,7 @@ impl Flow {
         &mut self,
         side: Side,
         now: Option<Timestamp>,
-        context: &Context<'_>,
+        context: &Context<'_, '_>,
     ) -> Option<GapCause> {
         let half = self.half_mut(side);
         if half.ended || half.held.is_empty() && half.acked == half.next && half.close.is_none() {
@@ -80,7 +80,7 @@ impl Flow {
         &mut self,
         side: Side,
         cause: GapCause,
-        context: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
     ) -> bool {
         let last = self.last;
         let half = self.half_mut(side);
@@ -103,7 +103,7 @@ impl Flow {
 
     /// Gives up what is due at `now` although no packet came; true while
     /// something is still held back.
-    pub fn tick(&mut self, now: Option<Timestamp>, context: &mut Context<'_>) -> bool {
+    pub fn tick(&mut self, now: Option<Timestamp>, context: &mut Context<'_, '_>) -> bool {
         self.give_up_due(now, context);
         self.is_waiting()
     }
@@ -115,14 +115,14 @@ impl Flow {
     }
 
     /// Gives up the largest pile of held segments, for the total limit.
-    pub fn give_up_all(&mut self, context: &mut Context<'_>) {
+    pub fn give_up_all(&mut self, context: &mut Context<'_, '_>) {
         if !self.settled {
             self.settle(context.new_decoder);
         }
         self.flush(GapCause::Limit, context);
     }
 
-    fn flush(&mut self, cause: GapCause, context: &mut Context<'_>) {
+    fn flush(&mut self, cause: GapCause, context: &mut Context<'_, '_>) {
         self.pump(context);
         // Each pass closes one hole, the one that others may wait for first.
         loop {
@@ -140,7 +140,7 @@ impl Flow {
     }
 
     /// Ends the connection for a reason outside it.
-    pub fn finish(&mut self, end: End, context: &mut Context<'_>) {
+    pub fn finish(&mut self, end: End, context: &mut Context<'_, '_>) {
         if !self.settled {
             self.settle(context.new_decoder);
         }

@@ -74,7 +74,7 @@ impl SegmentRef {
 pub type NewDecoder = fn(Late) -> Box<dyn Decoder>;
 
 /// What a flow needs of its surroundings while it takes a segment.
-pub struct Context<'a> {
+pub struct Context<'a, 'b> {
     /// Bounds.
     pub limits: &'a Limits,
     /// What reports need.
@@ -84,7 +84,7 @@ pub struct Context<'a> {
     /// Where decoders put what they find.
     pub output: &'a mut Output,
     /// Finds remembered payload bytes, while their batch lives.
-    pub bytes: &'a dyn Fn(PayloadRef) -> Option<&'a [u8]>,
+    pub bytes: &'a dyn Fn(PayloadRef) -> Option<&'b [u8]>,
 }
 
 /// Counters of a connection that are not of one direction.
@@ -216,7 +216,7 @@ impl Flow {
     }
 
     /// Takes a segment.
-    pub fn segment(&mut self, segment: &SegmentRef, payload: &[u8], context: &mut Context<'_>) {
+    pub fn segment(&mut self, segment: &SegmentRef, payload: &[u8], context: &mut Context<'_, '_>) {
         let place = segment.placed();
         let side = segment.side;
         if self.closed.is_some() {
@@ -345,7 +345,7 @@ impl Flow {
         segment: &SegmentRef,
         place: &Placed,
         payload: &[u8],
-        context: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
     ) {
         let side = segment.side;
         let settled = self.settled;
@@ -384,7 +384,7 @@ impl Flow {
 
     /// Bytes sent twice must be equal: the first copy wins, and a difference
     /// is told, where the first copy is still at hand.
-    fn compare(&mut self, side: Side, place: &Placed, payload: &[u8], context: &Context<'_>) {
+    fn compare(&mut self, side: Side, place: &Placed, payload: &[u8], context: &Context<'_, '_>) {
         let conflict =
             self.half(side).overlaps(place).filter(|(remembered, ..)| remembered.len > 0).any(
                 |(remembered, there, here, len)| {

@@ -1,2 +1,46 @@
-//! The perisco command.
-fn main() {}
+//! The perisco command: arguments in, exit code out.
+//!
+//! Exit codes: 0 all was read and reported; 1 the input was damaged or the
+//! analysis was cut short, and what could be read was reported; 2 the
+//! arguments or the input cannot be used at all.
+
+mod analyze;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The flight recorder for HTTP and gRPC.
+#[derive(Parser)]
+#[command(name = "perisco", version, about, long_about = None, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Analyze(analyze::Args),
+}
+
+fn main() -> ExitCode {
+    let Cli { command: Command::Analyze(args) } = Cli::parse();
+    match analyze::main(args) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("perisco: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A reader of our output that has seen enough is no error.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

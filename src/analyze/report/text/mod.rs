@@ -32,6 +32,14 @@ pub fn render(report: &Report, style: Style) -> String {
     page.text
 }
 
+/// What is known to be missing, as plain text of 80 columns for standard
+/// error; empty where nothing is.
+pub fn missing(report: &Report) -> String {
+    let mut page = sections::Page::new(Style { width: style::COLUMNS, color: false });
+    page.missing(report);
+    page.text
+}
+
 /// Writes the report as text.
 ///
 /// # Errors

@@ -1,0 +1,515 @@
+//! One part of all flows: its table, what it has finished, its reports.
+//!
+//! A shard works alone on its segments of a round; what it finished is
+//! reported at the start of the next, when connections have their numbers.
+
+use std::net::SocketAddr;
+
+use crate::analyze::decode::detect::Detector;
+use crate::analyze::decode::{Direction, End, Finished, Output};
+use crate::analyze::flow::table::{FlowId, FlowTable};
+use crate::analyze::flow::{Context, Flow, SegmentRef};
+use crate::analyze::limits::{CLOSED_NANOS, SHARDS};
+use crate::analyze::options::Options;
+use crate::analyze::report::log::LogKind;
+use crate::analyze::report::sorter::SortKey;
+use crate::analyze::report::{Aggregate, FlowTotals, Format, Item, csv, jsonl};
+use crate::analyze::round::Round;
+use crate::time::{Timestamp, earliest};
+
+/// Segments between two looks at all flows of a shard, at least: with few
+/// flows a look costs as much as a few segments.
+const SWEEP_SEGMENTS: u64 = 4096;
+
+/// Packet comments kept per connection: its first, and those of the requests
+/// in flight.
+const COMMENTS_PER_FLOW: usize = 64;
+
+/// A line of the event log and where it stands in the order of packets.
+#[derive(Debug)]
+pub struct LogEvent {
+    /// Packet that set it off.
+    pub packet: u64,
+    /// Capture time of the bytes.
+    pub at: Option<Timestamp>,
+    /// Server's address.
+    pub server: SocketAddr,
+    /// Client's address.
+    pub client: SocketAddr,
+    /// What it is.
+    pub kind: LogKind,
+    /// The decoded line.
+    pub text: String,
+}
+
+/// Lines of transactions: keys and ends in one buffer.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// All lines.
+    pub bytes: Vec<u8>,
+    /// Key of each line and where it ends.
+    pub keys: Vec<(SortKey, usize)>,
+}
+
+/// What a shard needs of the run.
+pub struct Run<'a> {
+    /// Settings.
+    pub options: &'a Options,
+    /// Interface names by index.
+    pub interfaces: &'a [Option<String>],
+}
+
+struct Pending {
+    flow: FlowId,
+    index: u64,
+    finished: Finished,
+}
+
+/// One of [`SHARDS`] parts.
+#[derive(Default)]
+pub struct Shard {
+    index: usize,
+    table: FlowTable,
+    output: Output,
+    pending: Vec<Pending>,
+    ended: Vec<FlowId>,
+    fresh: Vec<FlowId>,
+    waiting: Vec<FlowId>,
+    swept: u64,
+    segments: u64,
+    held_since_sweep: usize,
+    /// Tables over the transactions so far.
+    pub aggregate: Aggregate,
+    /// Transactions as lines, since they were last taken.
+    pub lines: Lines,
+    /// Events since they were last taken.
+    pub events: Vec<LogEvent>,
+    /// What limits cost.
+    pub limits: Vec<(&'static str, u64)>,
+}
+
+impl Shard {
+    /// The shard of this index.
+    pub fn new(index: usize, options: &Options) -> Self {
+        Self { index, aggregate: Aggregate::new(options.top), ..Self::default() }
+    }
+
+    /// Takes its segments of a round.
+    pub fn process(&mut self, round: &Round, run: &Run<'_>) {
+        self.report(run);
+        let segments = round.segments.get(self.index).map_or(&[][..], Vec::as_slice);
+        for segment in segments {
+            self.segment(segment, round, run);
+        }
+        self.tick(round, run);
+    }
+
+    fn segment(&mut self, segment: &SegmentRef, round: &Round, run: &Run<'_>) {
+        let Some(id) = self.flow_of(segment, round, run) else { return };
+        self.segments += 1;
+        let payload = round.bytes(segment.payload).unwrap_or_default();
+        let bytes = |payload| round.bytes(payload);
+        let mut context = Context {
+            limits: &run.options.limits,
+            wants: run.options.wants(),
+            new_decoder: Detector::boxed,
+            output: &mut self.output,
+            bytes: &bytes,
+        };
+        let Some(flow) = self.table.get_mut(id) else { return };
+        flow.segment(segment, payload, &mut context);
+        if !round.comments.is_empty() {
+            keep_comment(flow, segment.packet, round);
+        }
+        if flow.is_waiting() {
+            self.held_since_sweep += payload.len();
+            if !flow.waiting {
+                flow.waiting = true;
+                self.waiting.push(id);
+            }
+        }
+        let closed = flow.closed.is_some();
+        self.take_output(id, segment.packet, run, closed);
+    }
+
+    /// The flow that a segment belongs to, new where it must be.
+    fn flow_of(&mut self, segment: &SegmentRef, round: &Round, run: &Run<'_>) -> Option<FlowId> {
+        if let Some(id) = self.table.find(&segment.key) {
+            let flow = self.table.get(id)?;
+            let end = if is_over(flow, segment.at) || flow.is_replaced_by(segment) {
+                End::Replaced
+            } else if is_idle(flow, segment.at, run.options.limits.idle_nanos) {
+                End::Idle
+            } else {
+                return Some(id);
+            };
+            self.close(id, end, segment.packet, round, run);
+        }
+        if !Flow::may_start_with(segment.flags, segment.wire_len) {
+            return None;
+        }
+        if self.table.len() >= run.options.limits.flows.div_ceil(SHARDS) {
+            self.evict(round, run);
+        }
+        let id = self.table.insert(Flow::new(segment));
+        self.fresh.push(id);
+        if run.options.format == Format::Log {
+            let handshake = segment.flags & crate::analyze::packet::flags::SYN != 0;
+            let text = if handshake { "" } else { "joined midway" };
+            self.log(id, segment.packet, segment.at, LogKind::Conn, text.to_owned());
+        }
+        Some(id)
+    }
+
+    /// Takes what a flow's decoder has put out.
+    fn take_output(&mut self, id: FlowId, packet: u64, run: &Run<'_>, closed: bool) {
+        if !self.output.events.is_empty() {
+            let events = std::mem::take(&mut self.output.events);
+            self.take_events(id, packet, events);
+        }
+        if !self.output.transactions.is_empty()
+            && let Some(flow) = self.table.get_mut(id)
+        {
+            for finished in self.output.transactions.drain(..) {
+                flow.transactions += 1;
+                self.pending.push(Pending { flow: id, index: flow.transactions, finished });
+            }
+        }
+        if closed && run.options.format == Format::Log {
+            self.log_close(id, packet);
+        }
+    }
+
+    fn take_events(
+        &mut self,
+        id: FlowId,
+        packet: u64,
+        events: Vec<(crate::analyze::decode::Event, bool)>,
+    ) {
+        let Some(flow) = self.table.get(id) else { return };
+        for (event, swapped) in events {
+            let client = if swapped { flow.guess.other() } else { flow.guess };
+            self.events.push(LogEvent {
+                packet,
+                at: event.at,
+                server: flow.key.end(client.other()),
+                client: flow.key.end(client),
+                kind: match event.direction {
+                    Direction::ToServer => LogKind::Request,
+                    Direction::ToClient => LogKind::Response,
+                },
+                text: event.text,
+            });
+        }
+    }
+
+    fn log(&mut self, id: FlowId, packet: u64, at: Option<Timestamp>, kind: LogKind, text: String) {
+        let Some(flow) = self.table.get(id) else { return };
+        let client = flow.client();
+        let (server, client) = (flow.key.end(client.other()), flow.key.end(client));
+        self.events.push(LogEvent { packet, at, server, client, kind, text });
+    }
+
+    fn log_close(&mut self, id: FlowId, packet: u64) {
+        let Some(flow) = self.table.get_mut(id) else { return };
+        let Some(text) = flow.take_close_text() else { return };
+        let at = flow.last;
+        self.log(id, packet, at, LogKind::Close, text);
+    }
+
+    /// Ends a flow and frees its key; its totals are reported in the next round.
+    fn close(&mut self, id: FlowId, end: End, packet: u64, round: &Round, run: &Run<'_>) {
+        let bytes = |payload| round.bytes(payload);
+        let mut context = Context {
+            limits: &run.options.limits,
+            wants: run.options.wants(),
+            new_decoder: Detector::boxed,
+            output: &mut self.output,
+            bytes: &bytes,
+        };
+        if let Some(flow) = self.table.get_mut(id) {
+            flow.finish(end, &mut context);
+        }
+        self.take_output(id, packet, run, true);
+        self.table.detach(id);
+        self.ended.push(id);
+    }
+
+    /// Gives up what time has made due, and looks at all flows now and then.
+    fn tick(&mut self, round: &Round, run: &Run<'_>) {
+        let bytes = |payload| round.bytes(payload);
+        for id in std::mem::take(&mut self.waiting) {
+            let mut context = Context {
+                limits: &run.options.limits,
+                wants: run.options.wants(),
+                new_decoder: Detector::boxed,
+                output: &mut self.output,
+                bytes: &bytes,
+            };
+            let Some(flow) = self.table.get_mut(id) else { continue };
+            if flow.tick(round.now, &mut context) {
+                self.waiting.push(id);
+            } else {
+                flow.waiting = false;
+            }
+            let closed = flow.closed.is_some();
+            self.take_output(id, round.last_packet, run, closed);
+        }
+        let due = SWEEP_SEGMENTS.max(self.table.len() as u64 / 2);
+        let piled = self.held_since_sweep > run.options.limits.reorder_bytes_total / SHARDS / 2;
+        if self.segments - self.swept >= due || piled {
+            self.sweep(round, run);
+        }
+    }
+
+    /// Removes what is over or idle, and keeps the limits that count over
+    /// all flows.
+    fn sweep(&mut self, round: &Round, run: &Run<'_>) {
+        self.swept = self.segments;
+        self.held_since_sweep = 0;
+        let limits = &run.options.limits;
+        let packet = round.last_packet;
+        let (mut held, mut state) = (0, 0);
+        let mut by_age = Vec::new();
+        for id in self.table.ids() {
+            let Some(flow) = self.table.get(id) else { continue };
+            if is_over(flow, round.now) {
+                self.close(id, End::Replaced, packet, round, run);
+            } else if is_idle(flow, round.now, limits.idle_nanos) {
+                self.close(id, End::Idle, packet, round, run);
+            } else {
+                let memory = flow.memory();
+                held += memory.0;
+                state += memory.1;
+                by_age.push((flow.last, id, memory));
+            }
+        }
+        let too_much = held > limits.reorder_bytes_total / SHARDS;
+        if too_much || state > limits.state_bytes_total / SHARDS {
+            by_age.sort_unstable_by_key(|(last, id, _)| (*last, *id));
+            self.shrink(held, state, &by_age, round, run);
+        }
+    }
+
+    /// Gives up held bytes and decoder state, the longest idle first.
+    fn shrink(
+        &mut self,
+        mut held: usize,
+        mut state: usize,
+        by_age: &[(Option<Timestamp>, FlowId, (usize, usize))],
+        round: &Round,
+        run: &Run<'_>,
+    ) {
+        let limits = &run.options.limits;
+        let packet = round.last_packet;
+        let bytes = |payload| round.bytes(payload);
+        for (_, id, memory) in by_age {
+            if state > limits.state_bytes_total / SHARDS * 3 / 4 && memory.1 > 0 {
+                state -= memory.1;
+                held -= memory.0;
+                self.hit("state-bytes-total");
+                self.close(*id, End::Limit, packet, round, run);
+            } else if held > limits.reorder_bytes_total / SHARDS * 3 / 4 && memory.0 > 0 {
+                held -= memory.0;
+                self.hit("reorder-bytes-total");
+                let mut context = Context {
+                    limits,
+                    wants: run.options.wants(),
+                    new_decoder: Detector::boxed,
+                    output: &mut self.output,
+                    bytes: &bytes,
+                };
+                let Some(flow) = self.table.get_mut(*id) else { continue };
+                flow.give_up_all(&mut context);
+                let closed = flow.closed.is_some();
+                self.take_output(*id, packet, run, closed);
+            }
+        }
+    }
+
+    /// Makes room in the table: an eighth of its flows, the longest idle first.
+    fn evict(&mut self, round: &Round, run: &Run<'_>) {
+        let mut by_age: Vec<_> = self
+            .table
+            .ids()
+            .into_iter()
+            .filter_map(|id| self.table.get(id).map(|f| (f.closed.is_none(), f.last, id)))
+            .collect();
+        by_age.sort_unstable();
+        let packet = round.last_packet;
+        let count = by_age.len().div_ceil(8);
+        for (open, _, id) in by_age.into_iter().take(count) {
+            if open {
+                self.hit("flows");
+            }
+            self.close(id, End::Limit, packet, round, run);
+        }
+    }
+
+    fn hit(&mut self, name: &'static str) {
+        match self.limits.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => self.limits.push((name, 1)),
+        }
+    }
+
+    /// Reports what the last round finished. All connections have numbers now.
+    pub fn report(&mut self, run: &Run<'_>) {
+        for Pending { flow, index, finished } in std::mem::take(&mut self.pending) {
+            if let Some(flow) = self.table.get(flow) {
+                let client = if finished.swapped { flow.guess.other() } else { flow.guess };
+                let item = Item {
+                    transaction: &finished.transaction,
+                    client: flow.key.end(client),
+                    server: flow.key.end(client.other()),
+                    connection: flow.number,
+                    index,
+                    interface: run
+                        .interfaces
+                        .get(flow.interface as usize)
+                        .and_then(Option::as_deref),
+                    comment: comment_of(flow, &finished),
+                };
+                report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+            }
+            self.output.recycle(finished.transaction);
+        }
+        for id in std::mem::take(&mut self.ended) {
+            if let Some(flow) = self.table.remove(id) {
+                self.aggregate.add_flow(&totals(*flow));
+            }
+        }
+    }
+
+    /// Flows that have no number yet: first packet and id.
+    pub fn take_fresh(&mut self) -> Vec<(u64, FlowId)> {
+        std::mem::take(&mut self.fresh)
+            .into_iter()
+            .filter_map(|id| Some((self.table.get(id)?.first_packet, id)))
+            .collect()
+    }
+
+    /// Gives a connection its number.
+    pub fn number(&mut self, id: FlowId, number: u64) {
+        if let Some(flow) = self.table.get_mut(id) {
+            flow.number = number;
+        }
+    }
+
+    /// Ends all flows because the capture has ended.
+    pub fn finish(&mut self, round: &Round, run: &Run<'_>) {
+        self.report(run);
+        let mut flows: Vec<_> = self
+            .table
+            .ids()
+            .into_iter()
+            .filter_map(|id| self.table.get(id).map(|flow| (flow.first_packet, id)))
+            .collect();
+        flows.sort_unstable();
+        for (_, id) in flows {
+            self.close(id, End::CaptureEnd, u64::MAX, round, run);
+        }
+        self.report(run);
+    }
+
+    /// No transaction that begins before this is still to come.
+    pub fn watermark(&self, since: Option<Timestamp>) -> Option<Timestamp> {
+        let open = self
+            .table
+            .ids()
+            .into_iter()
+            .filter_map(|id| self.table.get(id)?.oldest_open())
+            .filter(|start| since.is_none_or(|since| *start >= since))
+            .min();
+        let pending = self.pending.iter().filter_map(|p| p.finished.transaction.start()).min();
+        earliest(open, pending)
+    }
+}
+
+/// Whether a closed flow has been remembered long enough.
+fn is_over(flow: &Flow, now: Option<Timestamp>) -> bool {
+    match (flow.closed, now) {
+        (Some(Some(closed)), Some(now)) => now.since(closed) > CLOSED_NANOS,
+        _ => false,
+    }
+}
+
+fn is_idle(flow: &Flow, now: Option<Timestamp>, limit: i64) -> bool {
+    matches!((flow.last, now), (Some(last), Some(now)) if now.since(last) > limit)
+}
+
+fn keep_comment(flow: &mut Flow, packet: u64, round: &Round) {
+    let at = round.comments.partition_point(|(number, _)| *number < packet);
+    for (_, text) in round.comments.iter().skip(at).take_while(|(number, _)| *number == packet) {
+        match flow.comments.last_mut() {
+            Some((last, known)) if *last == packet => {
+                known.push('\n');
+                known.push_str(text);
+            }
+            _ => {
+                if flow.comments.len() >= COMMENTS_PER_FLOW {
+                    flow.comments.remove(1);
+                }
+                flow.comments.push((packet, text.clone()));
+            }
+        }
+    }
+}
+
+/// The comment of the packet that began a transaction, else of the first
+/// packet of its connection.
+fn comment_of<'a>(flow: &'a Flow, finished: &Finished) -> Option<&'a str> {
+    let transaction = &finished.transaction;
+    let message = transaction.request.as_ref().or(transaction.response.as_ref());
+    let packet = message.map_or(0, |message| message.packet);
+    let find = |packet| flow.comments.iter().find(|(number, _)| *number == packet);
+    find(packet).or_else(|| find(flow.first_packet)).map(|(_, text)| text.as_str())
+}
+
+fn report_item(item: &Item<'_>, options: &Options, aggregate: &mut Aggregate, lines: &mut Lines) {
+    match options.format {
+        Format::Text | Format::Json => aggregate.add(item),
+        Format::Jsonl => jsonl::write(item, options.headers, &mut lines.bytes),
+        Format::Csv => csv::write(item, &mut lines.bytes),
+        Format::Log => {}
+    }
+    if matches!(options.format, Format::Jsonl | Format::Csv) {
+        lines.keys.push((item.sort_key(), lines.bytes.len()));
+    }
+}
+
+fn totals(flow: Flow) -> FlowTotals {
+    let client = flow.client();
+    let server = client.other();
+    let sum = |pick: fn(&crate::analyze::reassembly::half::HalfCounts) -> u64| {
+        pick(&flow.half(client).counts) + pick(&flow.half(server).counts)
+    };
+    FlowTotals {
+        client: flow.key.end(client),
+        server: flow.key.end(server),
+        connection: flow.number,
+        kind: flow.kind,
+        first: flow.first,
+        last: flow.last,
+        handshake: flow.handshake(),
+        segments: flow.counts.segments,
+        payload_bytes: [flow.half(client).counts.bytes, flow.half(server).counts.bytes],
+        gap_bytes: flow.counts.gap_bytes,
+        gaps: flow.counts.gaps,
+        retransmissions: sum(|c| c.retransmissions),
+        out_of_order: sum(|c| c.out_of_order),
+        duplicates: sum(|c| c.duplicates),
+        anomalies: flow.anomalies,
+        findings: flow
+            .findings
+            .into_iter()
+            .map(|(direction, packet, text)| {
+                let way = match direction {
+                    Direction::ToServer => "to server",
+                    Direction::ToClient => "to client",
+                };
+                (way, packet, text)
+            })
+            .collect(),
+    }
+}
