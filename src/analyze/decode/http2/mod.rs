@@ -26,3 +26,4 @@ impl Decoder for Http2 {
         0
     }
 }
+mod hpack;
