@@ -1,0 +1,336 @@
+//! One stream: its two messages and how they become a transaction.
+
+use crate::analyze::decode::grpc::Call;
+use crate::analyze::decode::http2::block;
+use crate::analyze::decode::http2::frame::error_name;
+use crate::analyze::decode::http2::framer::Seen;
+use crate::analyze::decode::{Direction, End};
+use crate::analyze::transaction::{Completeness, Message, Outcome, Transaction, Value};
+use crate::time::{Timestamp, latest};
+
+/// Why bytes of a direction are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// They came before the capture.
+    Late,
+    /// They were lost within it.
+    Gap,
+}
+
+/// One direction of a stream.
+#[derive(Debug, Default)]
+pub struct Side {
+    /// What was seen of the message.
+    pub message: Option<Message>,
+    /// Latest capture time of its bytes.
+    pub last: Option<Timestamp>,
+    /// Whether its head was seen.
+    pub head: bool,
+    /// Whether END_STREAM was seen.
+    pub ended: bool,
+    /// Set where bytes of it are missing, or may be.
+    pub loss: Option<Loss>,
+    /// Whether END_STREAM may have been among them.
+    pub may_have_ended: bool,
+    /// Set where fields are unknown or missing.
+    pub unknown: Option<Loss>,
+}
+
+impl Side {
+    /// Counts bytes of a frame in.
+    pub fn seen(&mut self, seen: Seen) {
+        self.last = latest(self.last, seen.last);
+        if self.head
+            && let Some(message) = &mut self.message
+        {
+            self.last = message.seen(seen.first, self.last);
+        }
+    }
+
+    /// END_STREAM.
+    pub fn end(&mut self) {
+        self.ended = true;
+        self.may_have_ended = false;
+        if let Some(message) = &mut self.message {
+            message.end = self.last;
+        }
+    }
+
+    /// Bytes of it may be missing from here on.
+    pub fn lost(&mut self) {
+        if !self.ended {
+            self.loss = Some(Loss::Gap);
+            self.may_have_ended = true;
+        }
+    }
+}
+
+/// An early end of a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Reset {
+    /// The way that it went.
+    pub by: Direction,
+    /// Error code, where it was captured.
+    pub code: Option<u32>,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
+/// Why a stream is given out.
+#[derive(Clone, Copy, Debug)]
+pub enum Why {
+    /// Nothing more is to come.
+    Settled,
+    /// RST_STREAM.
+    Reset(Reset),
+    /// GOAWAY excludes it.
+    GoAway(Reset),
+    /// The connection ended: how, by direction, and the last GOAWAY.
+    End([Option<End>; 2], Option<Reset>),
+    /// A limit of this name.
+    Limit(&'static str),
+}
+
+/// A stream that is open, or not yet given out.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its id.
+    pub id: u32,
+    /// Request and response, by [`Direction::index`].
+    pub sides: [Side; 2],
+    /// The gRPC call that it carries.
+    pub call: Option<Box<Call>>,
+    /// Whether the server made the request up.
+    pub pushed: bool,
+    /// Interim responses (1xx).
+    pub informational: u64,
+    /// What was odd.
+    pub anomalies: Vec<&'static str>,
+    /// Bytes that are counted for it.
+    pub charged: usize,
+}
+
+impl Stream {
+    /// A stream of which nothing was seen yet.
+    pub fn new(id: u32) -> Self {
+        Self {
+            id,
+            sides: [Side::default(), Side::default()],
+            call: None,
+            pushed: false,
+            informational: 0,
+            anomalies: Vec::new(),
+            charged: 0,
+        }
+    }
+
+    /// One direction.
+    pub fn side(&mut self, direction: Direction) -> &mut Side {
+        let [request, response] = &mut self.sides;
+        match direction {
+            Direction::ToServer => request,
+            Direction::ToClient => response,
+        }
+    }
+
+    /// Notes something odd, once.
+    pub fn anomaly(&mut self, name: &'static str) {
+        if !self.anomalies.contains(&name) {
+            self.anomalies.push(name);
+        }
+    }
+
+    /// Earliest time of it.
+    pub fn start(&self) -> Option<Timestamp> {
+        self.sides.iter().filter_map(|side| side.message.as_ref()?.start).min()
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        let messages = self.sides.iter().filter_map(|side| side.message.as_ref());
+        let call = self.call.as_ref().map_or(0, |call| call.memory());
+        size_of::<Self>() + messages.map(Message::memory).sum::<usize>() + call
+    }
+
+    /// Whether request and response are whole, or as whole as they will be:
+    /// `waiting` for requests whose bytes are still held back.
+    pub fn is_settled(&self, waiting: bool) -> bool {
+        let [request, response] = &self.sides;
+        let unseen = request.message.is_none() && !waiting;
+        response.ended && (request.ended || request.may_have_ended || unseen)
+    }
+
+    /// The transaction. `silent` names the directions of which no byte was
+    /// captured, by [`Direction::index`].
+    pub fn finish(self, why: Why, silent: [bool; 2]) -> Transaction {
+        let mut t = Transaction::new("http/2");
+        t.stream = Some(self.id);
+        t.outcome = self.outcome(why, silent);
+        t.completeness = self.completeness(why, silent);
+        t.anomalies.extend_from_slice(&self.anomalies);
+        self.attributes(why, &mut t);
+        if let Why::Limit(name) = why {
+            t.anomaly(name);
+        }
+        let reset = match why {
+            Why::Reset(reset) => Some(reset),
+            _ => None,
+        };
+        let ended = [self.sides[0].ended, self.sides[1].ended];
+        let [request, response] = self.sides;
+        t.request = request.message;
+        t.response = response.message;
+        if let Some(request) = t.request.as_mut().filter(|_| request.unknown.is_none()) {
+            block::host(request);
+        }
+        if let Some(call) = self.call {
+            call.finish_stream(&mut t, ended, reset.map(|r| (r.by, r.code, r.at)));
+        }
+        t
+    }
+
+    fn outcome(&self, why: Why, silent: [bool; 2]) -> Outcome {
+        let [request, response] = &self.sides;
+        if response.ended {
+            let status = response.message.as_ref().and_then(|m| m.status);
+            return status.map_or(Outcome::Unknown, Outcome::of_status);
+        }
+        let (ends, goaway) = match why {
+            Why::Reset(_) | Why::GoAway(_) => return Outcome::Reset,
+            Why::End(ends, goaway) => (ends, goaway),
+            Why::Settled | Why::Limit(_) => return Outcome::Unknown,
+        };
+        if response.may_have_ended || silent[1] {
+            return Outcome::Unknown;
+        }
+        if ends.iter().any(|end| matches!(end, Some(End::Reset(_)))) {
+            return Outcome::Reset;
+        }
+        match ends[1] {
+            Some(End::Fin) if response.message.is_some() || !request.ended => Outcome::Reset,
+            Some(End::Fin) if goaway.is_some_and(|g| g.by == Direction::ToClient) => Outcome::Reset,
+            Some(End::Fin) => Outcome::Unanswered,
+            _ => Outcome::Unknown,
+        }
+    }
+
+    fn completeness(&self, why: Why, silent: [bool; 2]) -> Completeness {
+        let [request, response] = &self.sides;
+        let losses = [request.loss, request.unknown, response.loss, response.unknown];
+        let cut_short = matches!(why, Why::End(..) | Why::Limit(_));
+        let whole = request.ended && response.ended;
+        if losses.contains(&Some(Loss::Late)) {
+            Completeness::LateJoin
+        } else if losses.contains(&Some(Loss::Gap)) {
+            Completeness::Gap
+        } else if matches!(why, Why::Limit(_)) {
+            Completeness::Truncated
+        } else if request.message.is_none() || (response.message.is_none() && silent[1]) {
+            Completeness::Unpaired
+        } else if self.anomalies.contains(&LIMIT_HEAD) || (cut_short && !whole) {
+            Completeness::Truncated
+        } else {
+            Completeness::Complete
+        }
+    }
+
+    fn attributes(&self, why: Why, t: &mut Transaction) {
+        let mut put = |name, value| t.attributes.push((name, value));
+        let code = |reset: Reset| reset.code.map(error_name);
+        match why {
+            Why::Reset(reset) => {
+                if let Some(code) = code(reset) {
+                    put("http2.reset.code", Value::Text(code));
+                }
+                put("http2.reset.by", Value::Text(sender(reset.by).to_owned()));
+            }
+            Why::GoAway(goaway) | Why::End(_, Some(goaway)) if !self.sides[1].ended => {
+                if let Some(code) = code(goaway) {
+                    put("http2.goaway.code", Value::Text(code));
+                }
+                put("http2.goaway.by", Value::Text(sender(goaway.by).to_owned()));
+            }
+            _ => {}
+        }
+        if let Why::End(ends, _) = why
+            && !(self.sides[0].ended && self.sides[1].ended)
+            && let Some((how, by)) = closed(ends)
+        {
+            put("connection.end", Value::Text(how.to_owned()));
+            put("connection.end.by", Value::Text(sender(by).to_owned()));
+        }
+        if self.pushed {
+            put("http2.pushed", Value::Number(1));
+        }
+        if self.informational > 0 {
+            put("http.informational", Value::Number(self.informational));
+        }
+    }
+}
+
+/// Anomaly of a header block larger than the limit.
+pub const LIMIT_HEAD: &str = "limit-head-bytes";
+
+/// Who sends that way.
+pub const fn sender(direction: Direction) -> &'static str {
+    match direction {
+        Direction::ToServer => "client",
+        Direction::ToClient => "server",
+    }
+}
+
+/// How the connection was closed, and by whom, where TCP tells.
+fn closed(ends: [Option<End>; 2]) -> Option<(&'static str, Direction)> {
+    let reset = ends.iter().find_map(|end| match end {
+        Some(End::Reset(by)) => Some(("reset", *by)),
+        _ => None,
+    });
+    reset.or_else(|| match ends {
+        [_, Some(End::Fin)] => Some(("fin", Direction::ToClient)),
+        [Some(End::Fin), _] => Some(("fin", Direction::ToServer)),
+        _ => None,
+    })
+}
+
+impl Stream {
+    /// The head of a message: what came before it in this direction was not
+    /// of the message, so that nothing of it was lost.
+    pub fn head(&mut self, direction: Direction, seen: Seen, head: Message) {
+        let before = self.side(direction).message.take();
+        let call = Call::detect(&head);
+        let side = self.side(direction);
+        side.message = Some(Message { packet: seen.packet, ..head });
+        side.head = true;
+        side.may_have_ended = false;
+        let begun = before.is_some_and(|m| m.body_bytes > 0);
+        if !begun {
+            side.loss = None;
+        }
+        side.seen(seen);
+        if self.call.is_none()
+            && let Some(mut call) = call
+        {
+            if direction == Direction::ToClient
+                && self.sides[0].message.as_ref().is_none_or(|m| m.body_bytes > 0)
+            {
+                // Request bytes went by before the call was known to be one.
+                call.lost(Direction::ToServer);
+            }
+            self.call = Some(call);
+        }
+    }
+
+    /// A call of which only the trailers tell.
+    pub fn detect_trailers(&mut self, direction: Direction) {
+        if self.call.is_none()
+            && direction == Direction::ToClient
+            && let Some(message) = &self.sides[1].message
+            && message.head.is_empty()
+            && let Some(mut call) = Call::detect(message)
+        {
+            call.lost(Direction::ToServer);
+            call.lost(Direction::ToClient);
+            self.call = Some(call);
+        }
+    }
+}
