@@ -83,6 +83,7 @@ fn links(inner: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> {
         ("enc", LinkType(109), join(&[&[2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], inner])),
         ("802.11", LinkType(105), wifi(&[0x08, 1], &[])),
         ("802.11 with qos", LinkType(105), wifi(&[0x88, 1], &[0, 0])),
+        ("802.11 with ht control", LinkType(105), wifi(&[0x88, 0x81], &[0; 6])),
         ("802.11 with four addresses", LinkType(105), wifi(&[0x08, 3], &[2; 6])),
         (
             // Time, flags (padding); the header of 26 bytes is padded to 28.
@@ -331,11 +332,14 @@ fn a_port_alone_makes_no_tunnel() {
     let frame = ethernet(0x0800, &packet4(PAYLOAD));
     let mut long_inner = packet4(PAYLOAD);
     long_inner[2..4].copy_from_slice(&2000u16.to_be_bytes());
+    let mut long_inner6 = packet6(PAYLOAD);
+    long_inner6[4..6].copy_from_slice(&2000u16.to_be_bytes());
     for (port, payload) in [
         (4789, join(&[&[0; 8], &frame])),
         (4789, join(&[&[8, 0, 0, 0, 0, 0, 42, 1], &frame])),
         (4789, join(&[&[8, 0, 0, 0, 0, 0, 42, 0], &ethernet(0x0800, &packet6(b""))])),
         (4789, join(&[&[8, 0, 0, 0, 0, 0, 42, 0], &ethernet(0x0800, &long_inner)])),
+        (4789, join(&[&[8, 0, 0, 0, 0, 0, 42, 0], &ethernet(0x86dd, &long_inner6)])),
         (4789, vec![8, 0, 0]),
         (6081, join(&[&[0x40, 0, 0x65, 0x58, 0, 0, 42, 0], &frame])),
         (6081, join(&[&[0, 0, 0x12, 0x34, 0, 0, 42, 0], &frame])),
@@ -351,6 +355,16 @@ fn a_port_alone_makes_no_tunnel() {
             "{payload:02x?}"
         );
     }
+}
+
+#[test]
+fn a_tunnel_packet_ends_with_its_datagram() {
+    let frame = ethernet(0x0800, &packet4(PAYLOAD));
+    let mut packet = udp(1, 4789, &join(&[&[8, 0, 0, 0, 0, 0, 42, 0], &frame]));
+    assert!(matches!(dissect(RAW, &packet), Dissected::Segment(_)));
+    // UDP's length, after the IPv4 header: less than the packet inside.
+    packet[24..26].copy_from_slice(&60u16.to_be_bytes());
+    assert_eq!(dissect(RAW, &packet), Dissected::Other("udp"));
 }
 
 #[test]
