@@ -2,7 +2,9 @@
 //! chunk to chunk while a head is not whole.
 
 use super::body::Chunked;
-use super::head::{head_end, may_be_request, may_be_response, request_line, status_line, without_cr};
+use super::head::{
+    head_end, may_be_request, may_be_response, request_line, status_line, without_cr,
+};
 use crate::analyze::decode::{Content, Direction, End, GapCause};
 use crate::time::{Timestamp, earliest, latest};
 

@@ -66,7 +66,10 @@ enum Mode {
     Http,
     /// Inside CONNECT or an upgrade.
     Nested(Box<dyn Decoder>),
-    WebSocket { connection: Box<websocket::Connection>, exchange: Box<Exchange> },
+    WebSocket {
+        connection: Box<websocket::Connection>,
+        exchange: Box<Exchange>,
+    },
 }
 
 impl Decoder for Http1 {
@@ -120,7 +123,13 @@ impl Http1 {
                     return decoder.push(direction, Chunk { content, ..chunk }, out);
                 }
                 Mode::WebSocket { connection, exchange } => {
-                    return connection.data(direction, chunk.at, rest, &mut exchange.transaction, out);
+                    return connection.data(
+                        direction,
+                        chunk.at,
+                        rest,
+                        &mut exchange.transaction,
+                        out,
+                    );
                 }
             };
             rest = rest.get(used..).unwrap_or_default();
@@ -400,12 +409,18 @@ impl Http1 {
             }
             State::UntilClose => len,
             State::Chunked(chunked) => {
-                if chunked.skip(len) { len } else { 0 }
+                if chunked.skip(len) {
+                    len
+                } else {
+                    0
+                }
             }
             _ => 0,
         };
         let over = matches!(half.state, State::Length(0));
-        if inside > 0 && let Some(exchange) = self.pairing.current(direction) {
+        if inside > 0
+            && let Some(exchange) = self.pairing.current(direction)
+        {
             exchange.body_gap(direction, inside);
         }
         if over {
@@ -414,7 +429,9 @@ impl Http1 {
         if inside < len {
             let content = Content::Gap(len - inside, cause);
             match self.half(direction).state {
-                State::Hold => self.gap(direction, Chunk { content, ..chunk }, len - inside, cause, out),
+                State::Hold => {
+                    self.gap(direction, Chunk { content, ..chunk }, len - inside, cause, out)
+                }
                 _ => self.gap_outside(direction, out),
             }
         }
@@ -489,7 +506,8 @@ impl Http1 {
         connection: &websocket::Connection,
         mut exchange: Exchange,
     ) -> Transaction {
-        for (half, direction) in self.halves.iter().zip([Direction::ToServer, Direction::ToClient]) {
+        for (half, direction) in self.halves.iter().zip([Direction::ToServer, Direction::ToClient])
+        {
             let fin = half.ended == Some(End::Fin) && connection.is_whole(direction);
             // A close frame ends a direction well, whatever TCP does after it.
             if !fin && !connection.is_closed(direction) {

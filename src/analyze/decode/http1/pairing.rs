@@ -122,7 +122,8 @@ impl Pairing {
     /// Ends doubt where a sequential client's next request proves that all
     /// before it is answered.
     fn settle(&mut self, out: &mut Sink<'_>) {
-        let confirmed = self.queue.front().is_some_and(|e| e.tentative && e.parts[1] == Part::Whole);
+        let confirmed =
+            self.queue.front().is_some_and(|e| e.tentative && e.parts[1] == Part::Whole);
         if confirmed {
             self.put_front(out);
         } else if self.pipelined || self.answered == 0 || self.sure > 0 {

@@ -14,8 +14,8 @@ use futures_core::Stream as _;
 use h2::Codec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::analyze::decode::{Direction, Sink};
 use crate::analyze::decode::http2::frame::PREFACE;
+use crate::analyze::decode::{Direction, Sink};
 
 /// Largest frame and table that a peer can allow: what peers agreed on is
 /// not what is checked here.

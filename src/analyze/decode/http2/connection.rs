@@ -309,13 +309,7 @@ impl Connection {
         self.decoded(direction, &block, &bytes, out);
     }
 
-    fn decoded(
-        &mut self,
-        direction: Direction,
-        block: &Block,
-        bytes: &[u8],
-        out: &mut Sink<'_>,
-    ) {
+    fn decoded(&mut self, direction: Direction, block: &Block, bytes: &[u8], out: &mut Sink<'_>) {
         let way = self.way(direction);
         let seen = block.seen;
         let decoded = block::decode(&mut way.hpack, bytes, block.broken, (direction, seen), out);
@@ -335,11 +329,8 @@ impl Connection {
             if malformed {
                 stream.anomaly(MALFORMED_BLOCK);
             }
-            let side = stream.side(if block.promised.is_some() {
-                Direction::ToServer
-            } else {
-                direction
-            });
+            let side =
+                stream.side(if block.promised.is_some() { Direction::ToServer } else { direction });
             if block.broken && !limited && !dying {
                 side.loss = loss.or(Some(Loss::Gap));
             }

@@ -84,11 +84,7 @@ impl Decoder {
         self.table.memory() + self.name.capacity() + self.value.capacity()
     }
 
-    fn fields(
-        &mut self,
-        block: &[u8],
-        each: &mut impl FnMut(Field<'_>),
-    ) -> Result<(), HpackError> {
+    fn fields(&mut self, block: &[u8], each: &mut impl FnMut(Field<'_>)) -> Result<(), HpackError> {
         let mut rest = block;
         let mut fields = false;
         while let Some((&first, after)) = rest.split_first() {

@@ -78,7 +78,12 @@ fn check_message(got: &Option<Message>, intact: &Option<Message>) -> Result<(), 
 
 /// Unknown fields may be pseudo-headers, so those count as fields here.
 fn with_pseudo(m: &Message) -> Vec<(String, Option<String>)> {
-    let pseudo = [(":method", m.method), (":scheme", m.scheme), (":authority", m.authority), (":path", m.path)];
+    let pseudo = [
+        (":method", m.method),
+        (":scheme", m.scheme),
+        (":authority", m.authority),
+        (":path", m.path),
+    ];
     let mut all: Vec<_> = pseudo
         .into_iter()
         .filter(|(_, span)| span.is_some())

@@ -238,8 +238,7 @@ fn an_upgraded_request_is_stream_one() {
     request.start = request.end;
     let mut decoder = http2::upgraded(request, None, Late::default());
     let (limits, mut output) = (Limits::default(), Output::default());
-    for (way, bytes) in
-        [(DOWN, [settings(&[(3, 1)]), headers(5, 1, OK)].concat()), (UP, preface())]
+    for (way, bytes) in [(DOWN, [settings(&[(3, 1)]), headers(5, 1, OK)].concat()), (UP, preface())]
     {
         let chunk = Chunk { at: None, packet: 1, content: Content::Data(&bytes) };
         decoder.push(way, chunk, &mut Sink::new(Wants::default(), &limits, &mut output));
@@ -307,7 +306,11 @@ fn conformance_says_what_an_endpoint_refuses() {
 #[test]
 fn the_log_shows_frames_and_fields() {
     let wants = Wants { log: true, ..Wants::default() };
-    let inputs = [begin(), vec![up(&[headers(5, 1, GET)]), down(&[headers(4, 1, OK), frame(0, 1, 1, b"hi\n")])]].concat();
+    let inputs = [
+        begin(),
+        vec![up(&[headers(5, 1, GET)]), down(&[headers(4, 1, OK), frame(0, 1, 1, b"hi\n")])],
+    ]
+    .concat();
     let output = decode(&inputs, [false; 2], &Limits::default(), wants);
     let lines: Vec<_> = output.events.iter().map(|(event, _)| event.text.as_str()).collect();
     assert_eq!(
