@@ -226,7 +226,9 @@ impl Chunked {
     fn line<'a>(&mut self, input: &'a [u8]) -> (usize, Piece<'a>) {
         for (index, &byte) in input.iter().enumerate() {
             self.at = match (self.at, byte) {
-                (At::Size { size, digits }, _) if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS => {
+                (At::Size { size, digits }, _)
+                    if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS =>
+                {
                     let digit = (byte as char).to_digit(16).unwrap_or(0);
                     At::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
                 }
@@ -316,7 +318,10 @@ mod tests {
         assert_eq!(facts(b"").response_framing(200), Framing::UntilClose);
         assert_eq!(facts(chunked).response_framing(304), Framing::None);
         assert_eq!(facts(b"Content-Length: 5, 5\r\n").request_framing(), Framing::Length(5));
-        assert_eq!(facts(b"Transfer-Encoding: gzip\r\n").response_framing(200), Framing::UntilClose);
+        assert_eq!(
+            facts(b"Transfer-Encoding: gzip\r\n").response_framing(200),
+            Framing::UntilClose
+        );
         let mut names = Vec::new();
         facts(b"Content-Length: 5\r\nContent-Length: 6\r\n").anomalies(|name| names.push(name));
         facts(chunked).anomalies(|name| names.push(name));

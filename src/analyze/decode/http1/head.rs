@@ -422,10 +422,14 @@ mod tests {
 
     #[test]
     fn what_is_no_head() {
-        for input in [&b"\x16\x03\x01\x02"[..], b"GET\x00/", b"HELLO\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\n"] {
+        for input in
+            [&b"\x16\x03\x01\x02"[..], b"GET\x00/", b"HELLO\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\n"]
+        {
             assert!(matches!(parse_request(input, &mut slots()), Err(HeadError::NotRequest)));
         }
-        for input in [&b"HTTP/2.0 200 OK\r\n\r\n"[..], b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 2000 x\r\n\r\n"] {
+        for input in
+            [&b"HTTP/2.0 200 OK\r\n\r\n"[..], b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 2000 x\r\n\r\n"]
+        {
             assert!(matches!(parse_response(input, &mut slots()), Err(HeadError::NotResponse)));
         }
         assert!(matches!(parse_request(b"GET / HT", &mut slots()), Ok(Parsed::Incomplete)));

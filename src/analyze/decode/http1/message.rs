@@ -105,9 +105,7 @@ impl Http1 {
         let StatusLine { version, status, .. } = head.line;
         out.event(Direction::ToClient, mark.start, || log::response(head));
         if matches!(status, 100 | 102..=199) {
-            if let Some(exchange) = self.pairing.next_certain() {
-                exchange.informational += 1;
-            }
+            self.pairing.interim();
             return self.ready(Direction::ToClient);
         }
         let mut message = new_message(mark, out);

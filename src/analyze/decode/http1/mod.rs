@@ -66,7 +66,10 @@ enum Mode {
     Http,
     /// Inside CONNECT or an upgrade.
     Nested(Box<dyn Decoder>),
-    WebSocket { connection: Box<websocket::Connection>, exchange: Box<Exchange> },
+    WebSocket {
+        connection: Box<websocket::Connection>,
+        exchange: Box<Exchange>,
+    },
 }
 
 impl Decoder for Http1 {
@@ -120,7 +123,13 @@ impl Http1 {
                     return decoder.push(direction, Chunk { content, ..chunk }, out);
                 }
                 Mode::WebSocket { connection, exchange } => {
-                    return connection.data(direction, chunk.at, rest, &mut exchange.transaction, out);
+                    return connection.data(
+                        direction,
+                        chunk.at,
+                        rest,
+                        &mut exchange.transaction,
+                        out,
+                    );
                 }
             };
             rest = rest.get(used..).unwrap_or_default();
@@ -140,9 +149,13 @@ impl Http1 {
         match &mut half.state {
             State::Head => self.head(direction, chunk, input, out),
             State::Resync => {
-                if half.resync(direction, input, chunk.at, chunk.packet) {
-                    half.state = State::Head;
-                    let carry = std::mem::take(&mut half.carry);
+                let (found, passed) = half.resync(direction, input, chunk.at, chunk.packet);
+                let carry = if found { std::mem::take(&mut half.carry) } else { Vec::new() };
+                if passed {
+                    self.passed_over(direction, out);
+                }
+                if found {
+                    self.half(direction).state = State::Head;
                     self.found(direction, chunk, &carry, out);
                 }
                 input.len()
@@ -367,6 +380,14 @@ impl Http1 {
         }
     }
 
+    /// Bytes between messages made no sense and may have been messages.
+    fn passed_over(&mut self, direction: Direction, out: &mut Sink<'_>) {
+        match direction {
+            Direction::ToServer => self.pairing.requests_passed_over(),
+            Direction::ToClient => self.pairing.responses_hidden(Doubt::Gap, out),
+        }
+    }
+
     fn gap(
         &mut self,
         direction: Direction,
@@ -400,12 +421,18 @@ impl Http1 {
             }
             State::UntilClose => len,
             State::Chunked(chunked) => {
-                if chunked.skip(len) { len } else { 0 }
+                if chunked.skip(len) {
+                    len
+                } else {
+                    0
+                }
             }
             _ => 0,
         };
         let over = matches!(half.state, State::Length(0));
-        if inside > 0 && let Some(exchange) = self.pairing.current(direction) {
+        if inside > 0
+            && let Some(exchange) = self.pairing.current(direction)
+        {
             exchange.body_gap(direction, inside);
         }
         if over {
@@ -414,7 +441,9 @@ impl Http1 {
         if inside < len {
             let content = Content::Gap(len - inside, cause);
             match self.half(direction).state {
-                State::Hold => self.gap(direction, Chunk { content, ..chunk }, len - inside, cause, out),
+                State::Hold => {
+                    self.gap(direction, Chunk { content, ..chunk }, len - inside, cause, out)
+                }
                 _ => self.gap_outside(direction, out),
             }
         }
@@ -489,7 +518,8 @@ impl Http1 {
         connection: &websocket::Connection,
         mut exchange: Exchange,
     ) -> Transaction {
-        for (half, direction) in self.halves.iter().zip([Direction::ToServer, Direction::ToClient]) {
+        for (half, direction) in self.halves.iter().zip([Direction::ToServer, Direction::ToClient])
+        {
             let fin = half.ended == Some(End::Fin) && connection.is_whole(direction);
             // A close frame ends a direction well, whatever TCP does after it.
             if !fin && !connection.is_closed(direction) {
