@@ -79,10 +79,8 @@ fn client(bytes: &[u8]) -> Probe {
         match target {
             [] => return Probe::More,
             [b'/' | b'*', ..] if !hosts => return Probe::Match(Role::Client),
-            [b'h' | b'H', ..] if !hosts && target.len() >= 4 => {
-                if target.get(..4).is_some_and(|t| t.eq_ignore_ascii_case(b"http")) {
-                    return Probe::Match(Role::Client);
-                }
+            [h, t1, t2, p, ..] if !hosts && [*h, *t1, *t2, *p].eq_ignore_ascii_case(b"http") => {
+                return Probe::Match(Role::Client);
             }
             [first, ..] if hosts && (first.is_ascii_alphanumeric() || *first == b'[') => {
                 return Probe::Match(Role::Client);
