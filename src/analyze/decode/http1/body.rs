@@ -74,8 +74,9 @@ impl<'b> Facts<'b> {
         facts
     }
 
+    /// Takes one field in.
     #[inline]
-    fn field(&mut self, name: &[u8], value: &'b [u8]) {
+    pub fn field(&mut self, name: &[u8], value: &'b [u8]) {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 self.host.get_or_insert(value);

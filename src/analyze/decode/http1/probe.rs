@@ -3,6 +3,12 @@
 use super::head::{METHOD_BYTES, is_token, may_begin, request_line, status_line, without_cr};
 use crate::analyze::decode::{Probe, Role};
 
+/// Whether a line found after a hole may be taken for a request line with this
+/// method: a known one, that is not what is left of a longer one.
+pub fn resumes(method: &[u8]) -> bool {
+    METHODS.contains(&method) && !matches!(method, b"LOCK" | b"SEARCH" | b"SUBSCRIBE")
+}
+
 /// Methods whose name alone, with a plausible target, is enough.
 const METHODS: &[&[u8]] = &[
     b"GET",
@@ -73,10 +79,8 @@ fn client(bytes: &[u8]) -> Probe {
         match target {
             [] => return Probe::More,
             [b'/' | b'*', ..] if !hosts => return Probe::Match(Role::Client),
-            [b'h' | b'H', ..] if !hosts && target.len() >= 4 => {
-                if target.get(..4).is_some_and(|t| t.eq_ignore_ascii_case(b"http")) {
-                    return Probe::Match(Role::Client);
-                }
+            [h, t1, t2, p, ..] if !hosts && [*h, *t1, *t2, *p].eq_ignore_ascii_case(b"http") => {
+                return Probe::Match(Role::Client);
             }
             [first, ..] if hosts && (first.is_ascii_alphanumeric() || *first == b'[') => {
                 return Probe::Match(Role::Client);
