@@ -82,15 +82,18 @@ fn describe(error: &h2::proto::Error) -> String {
     use h2::proto::Error;
     match error {
         Error::Reset(stream, reason, _) => {
-            format!("stream error {} on stream {}", name(*reason), u32::from(*stream))
+            let (id, why) = (u32::from(*stream), reason.description());
+            format!("stream error {} on stream {id}: {why}", name(*reason))
         }
-        Error::GoAway(_, reason, _) => format!("connection error {}", name(*reason)),
+        Error::GoAway(_, reason, _) => {
+            format!("connection error {}: {}", name(*reason), reason.description())
+        }
         Error::Io(kind, _) => format!("connection error: {kind}"),
     }
 }
 
 fn name(reason: h2::Reason) -> String {
-    format!("{} ({})", super::frame::error_name(reason.into()), reason.description())
+    super::frame::error_name(reason.into())
 }
 
 /// Bytes that the codec has not read yet. It may write what it likes.

@@ -125,7 +125,7 @@ fn interim_responses_are_no_transactions() {
 #[test]
 fn resets_name_code_and_sender() {
     let cancel = frame(3, 0, 1, &[0, 0, 0, 8]);
-    let t = one(&[up(&[headers(5, 1, GET)]), up(&[cancel.clone()])]);
+    let t = one(&[up(&[headers(5, 1, GET)]), up(std::slice::from_ref(&cancel))]);
     assert_eq!((t.outcome, t.completeness), (Outcome::Reset, Completeness::Complete));
     assert_eq!(attribute(&t, "http2.reset.code").as_deref(), Some("CANCEL"));
     assert_eq!(attribute(&t, "http2.reset.by").as_deref(), Some("client"));
@@ -318,7 +318,7 @@ fn the_log_shows_frames_and_fields() {
         [
             "SETTINGS stream=0 len=0",
             "SETTINGS stream=0 len=6 MAX_CONCURRENT_STREAMS=100",
-            "HEADERS END_STREAM|END_HEADERS stream=1 len=45",
+            "HEADERS END_STREAM|END_HEADERS stream=1 len=51",
             "  :method: GET",
             "  :scheme: http",
             "  :path: /a",
