@@ -129,7 +129,7 @@ fn piece(steps: &mut Vec<Step>, direction: Direction, bytes: &[u8], offset: usiz
 fn transactions(late: Late, steps: &[Step]) -> Vec<Transaction> {
     let mut run = Run::new(late);
     steps.iter().chain(&both(End::Fin)).for_each(|step| run.push(step));
-    run.output.transactions.into_iter().map(|finished| finished.transaction).collect()
+    run.output.transactions.into_iter().map(|finished| *finished.transaction).collect()
 }
 
 /// The number in the request's path and in the response's head.
