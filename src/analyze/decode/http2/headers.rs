@@ -3,7 +3,7 @@
 
 use crate::analyze::decode::grpc::Call;
 use crate::analyze::decode::http2::block::{self, Block, Decoded};
-use crate::analyze::decode::http2::connection::{Connection, MALFORMED_FRAME};
+use crate::analyze::decode::http2::connection::{Connection, MALFORMED_FRAME, STRAY};
 use crate::analyze::decode::http2::frame::{self, END_HEADERS, END_STREAM, Head, Kind};
 use crate::analyze::decode::http2::framer::Seen;
 use crate::analyze::decode::http2::stream::{LIMIT_HEAD, Loss, Place, Stream};
@@ -116,21 +116,23 @@ impl Connection {
             None => self.headers(direction, block, decoded, out),
         };
         let Some(id) = id else { return };
-        if let Some(stream) = self.streams.get_mut(&id) {
+        if (limited || malformed || block.broken)
+            && let Some(stream) = self.streams.get_mut(&id)
+        {
             if limited {
                 stream.anomaly(LIMIT_HEAD);
             }
             if malformed {
                 stream.anomaly(MALFORMED_BLOCK);
             }
-            let side =
-                stream.side(if block.promised.is_some() { Direction::ToServer } else { direction });
+            let promise = block.promised.is_some();
+            let side = stream.side(if promise { Direction::ToServer } else { direction });
             if block.broken && !limited && !dying {
                 side.loss = loss.or(Some(Loss::Gap));
             }
         }
-        self.charge(id);
         self.settle(id, out);
+        self.charge(id);
         self.bound(out);
     }
 
@@ -176,6 +178,10 @@ impl Connection {
         let response = direction == Direction::ToClient;
         if response && matches!(status, Some(100..=199)) && !block.end_stream {
             stream.informational += 1;
+            return None;
+        }
+        if stream.side(direction).ended {
+            stream.anomaly(STRAY);
             return None;
         }
         let place = stream.place(direction, block.end_stream, lossy, &decoded);
