@@ -24,32 +24,10 @@ impl Connection {
         (seen, payload, cut): (Seen, &[u8], bool),
         out: &mut Sink<'_>,
     ) {
-        let limit = out.limits.head_bytes;
-        let ends = head.has(END_HEADERS);
         if head.kind == Kind::Continuation {
-            let way = self.way(direction);
-            match &mut way.block {
-                Some(block) if block.stream == head.stream => {
-                    block.seen.and(seen);
-                    if !block.broken {
-                        let room = limit.saturating_sub(block.bytes.len()).min(payload.len());
-                        block.bytes.extend_from_slice(payload.get(..room).unwrap_or_default());
-                        block.broken = cut || room < payload.len();
-                    }
-                    if ends && let Some(block) = way.block.take() {
-                        self.complete(direction, block, out);
-                    }
-                }
-                _ => {
-                    // What it went on from was lost, or is not there.
-                    way.hpack.invalidate();
-                    if way.loss.is_none() {
-                        out.anomaly(MALFORMED_FRAME);
-                    }
-                }
-            }
-            return;
+            return self.continuation(direction, head, (seen, payload, cut), out);
         }
+        let ends = head.has(END_HEADERS);
         let mut fragment = frame::unwrap(head, payload, cut);
         let mut promised = None;
         if head.kind == Kind::PushPromise
@@ -80,6 +58,36 @@ impl Connection {
             self.complete(direction, block, out);
         } else {
             self.way(direction).block = Some(block);
+        }
+    }
+
+    fn continuation(
+        &mut self,
+        direction: Direction,
+        head: &Head,
+        (seen, payload, cut): (Seen, &[u8], bool),
+        out: &mut Sink<'_>,
+    ) {
+        let limit = out.limits.head_bytes;
+        let way = self.way(direction);
+        let Some(block) = way.block.as_mut().filter(|block| block.stream == head.stream) else {
+            // What it went on from was lost, or is not there.
+            way.hpack.invalidate();
+            if way.loss.is_none() {
+                out.anomaly(MALFORMED_FRAME);
+            }
+            return;
+        };
+        block.seen.and(seen);
+        if !block.broken {
+            let room = limit.saturating_sub(block.bytes.len()).min(payload.len());
+            block.bytes.extend_from_slice(payload.get(..room).unwrap_or_default());
+            block.broken = cut || room < payload.len();
+        }
+        if head.has(END_HEADERS)
+            && let Some(block) = way.block.take()
+        {
+            self.complete(direction, block, out);
         }
     }
 
