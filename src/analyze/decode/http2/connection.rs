@@ -25,7 +25,7 @@ use crate::time::Timestamp;
 /// not look like new streams. As many as may be open at once by default.
 pub(super) const CLOSED: usize = 4096;
 /// Frames of a stream that was never opened or is over.
-const STRAY: &str = "http2-stray-frame";
+pub(super) const STRAY: &str = "http2-stray-frame";
 /// A frame that RFC 9113 section 6 calls an error.
 pub(super) const MALFORMED_FRAME: &str = "http2-malformed-frame";
 
@@ -248,6 +248,11 @@ impl Connection {
             return false;
         }
         let client_opens = id % 2 == 1;
+        if !client_opens && direction == Direction::ToServer {
+            // No client sends a message on a stream of the server.
+            out.anomaly(STRAY);
+            return false;
+        }
         let silent_client = !self.ways[0].spoke;
         let lossy = [self.ways[0].loss.is_some() || silent_client, self.ways[1].loss.is_some()];
         let opener = if client_opens { Direction::ToServer } else { Direction::ToClient };

@@ -154,7 +154,8 @@ proptest! {
         let intact = transactions(&inputs);
         let join = if small { [join.0 % 400, join.1 % 400] } else { [join.0, join.1] };
         let damaged = damage(&inputs, &[], join);
-        check(&decode(&damaged, [true; 2], &Limits::default(), WANTS), &intact)?;
+        let output = decode(&damaged, [true; 2], &Limits::default(), WANTS);
+        check(&output, &intact)?;
     }
 
     #[test]
@@ -243,4 +244,18 @@ fn after_a_hole_in_a_head_later_streams_are_decoded() {
             (5, Completeness::Complete, true, Some(200)),
         ]
     );
+}
+
+/// The rest of a SETTINGS frame reads as HEADERS that ends where the next
+/// frame begins.
+#[test]
+fn bytes_that_lead_to_a_frame_are_none() {
+    let rest = [0, 0, 4, 1, 0, 0, 0, 0, 5, 0, 0, 0x4e, 0x20];
+    let inputs = [
+        up(&[rest.to_vec(), frame(4, 1, 0, &[]), headers(5, 1, GET)]),
+        down(&[headers(5, 1, OK), frame(6, 0, 0, &[0; 8])]),
+    ];
+    let output = decode(&inputs, [true; 2], &Limits::default(), WANTS);
+    let found: Vec<_> = output.transactions.iter().map(|f| f.transaction.stream).collect();
+    assert_eq!(found, [Some(1)]);
 }

@@ -329,3 +329,38 @@ fn the_log_shows_frames_and_fields() {
         ]
     );
 }
+
+#[test]
+fn error_names_are_those_of_h2() {
+    for code in 0..14 {
+        let name = crate::analyze::decode::http2::frame::error_name(code);
+        assert_eq!(name, format!("{:?}", h2::Reason::from(code)));
+    }
+    assert_eq!(crate::analyze::decode::http2::frame::error_name(99), "CODE_99");
+}
+
+#[test]
+fn frames_behind_the_end_of_a_message_change_nothing() {
+    let t = one(&[
+        up(&[headers(5, 1, GET), headers(5, 1, &[("x", "late")]), frame(0, 1, 1, b"late")]),
+        down(&[headers(5, 1, OK)]),
+    ]);
+    let request = t.request.unwrap();
+    assert_eq!((request.body_bytes, request.trailers.len()), (0, 0));
+    assert_eq!(t.anomalies, ["http2-stray-frame"]);
+}
+
+/// A call whose head came before the capture, or whose names did, is not OK
+/// because HTTP says 200.
+#[test]
+fn what_may_be_a_call_is_not_ok() {
+    let inputs = [
+        up(&[headers(5, 3, &GRPC[..3])]),
+        // Content-type and trailers as entries from before the capture.
+        down(&[frame(1, 4, 3, &[0x88, 0xbe]), frame(0, 0, 3, b"x"), frame(1, 5, 3, &[0xbf])]),
+    ];
+    let output = decode(&inputs, [true; 2], &Limits::default(), Wants::default());
+    let t = &output.transactions[0].transaction;
+    assert_eq!((t.status(), t.outcome), (Some(200), Outcome::Unknown));
+    assert_eq!(t.completeness, Completeness::LateJoin);
+}
