@@ -1,0 +1,201 @@
+//! What a run over a damaged capture may say, given what the run over the
+//! intact one says: less, but nothing else.
+
+use serde_json::Value;
+
+use super::{ORIGIN, fields_that_differ, without};
+
+/// One transaction of the damaged run and what is wrong with it.
+#[derive(Debug)]
+pub struct Lie {
+    /// For people.
+    pub what: String,
+}
+
+/// Compares a damaged run with the intact one.
+pub fn lies(intact: &[Value], damaged: &[Value]) -> Vec<Lie> {
+    let mut lies = Vec::new();
+    // Each intact transaction may be found again once by its request and
+    // once by its response (where the two could not be paired).
+    let mut requests = vec![0usize; intact.len()];
+    let mut responses = vec![0usize; intact.len()];
+    for found in damaged {
+        let reasons: Vec<_> = intact.iter().map(|whole| contradiction(whole, found)).collect();
+        let mut matches = (0..intact.len()).filter(|index| reasons[*index].is_none());
+        let Some(index) = matches.next() else {
+            lies.push(Lie { what: explain(intact, found, &reasons) });
+            continue;
+        };
+        if matches.next().is_some() {
+            continue; // knows too little to tell which one it is
+        }
+        for (counts, seen) in
+            [(&mut requests, !found["method"].is_null()), (&mut responses, !found["status"].is_null())]
+        {
+            counts[index] += usize::from(seen);
+            if counts[index] > 1 {
+                lies.push(Lie { what: format!("told twice: {found}") });
+            }
+        }
+    }
+    lies
+}
+
+fn explain(intact: &[Value], found: &Value, reasons: &[Option<String>]) -> String {
+    let mut near: Vec<_> = intact
+        .iter()
+        .zip(reasons)
+        .filter(|(whole, _)| same_place(whole, found))
+        .filter_map(|(whole, reason)| Some((closeness(whole, found), whole, reason.as_ref()?)))
+        .collect();
+    near.sort_by_key(|(closeness, ..)| std::cmp::Reverse(*closeness));
+    match near.first() {
+        None => format!("nothing like it was said between these ends: {found}"),
+        Some((_, whole, reason)) => {
+            format!("{reason}\n  damaged: {found}\n  intact:  {whole}")
+        }
+    }
+}
+
+fn closeness(whole: &Value, found: &Value) -> usize {
+    let fields = ["start", "path", "method", "status", "response_start", "response_end"];
+    fields.iter().filter(|field| !found[**field].is_null() && whole[**field] == found[**field]).count()
+}
+
+fn same_place(whole: &Value, found: &Value) -> bool {
+    ["client", "server", "stream"].iter().all(|field| whole[*field] == found[*field])
+}
+
+/// Why `found` cannot be what was seen of `whole`; None where it can.
+fn contradiction(whole: &Value, found: &Value) -> Option<String> {
+    for field in ["client", "server", "stream"] {
+        if whole[field] != found[field] {
+            return Some(format!("{field} differs"));
+        }
+    }
+    if found["completeness"] == "complete" {
+        let (a, b) = (without(whole, &ORIGIN), without(found, &ORIGIN));
+        return (a != b).then(|| format!("complete, but\n{}", fields_that_differ(&a, &b)));
+    }
+    protocol(whole, found)
+        .or_else(|| {
+            ["method", "scheme", "authority", "path", "status"]
+                .into_iter()
+                .find_map(|field| unknown_or_same(whole, found, field))
+        })
+        .or_else(|| times(whole, found))
+        .or_else(|| sizes(whole, found))
+        .or_else(|| {
+            ["request_headers", "response_headers", "request_trailers", "response_trailers"]
+                .into_iter()
+                .find_map(|field| headers(whole, found, field))
+        })
+        .or_else(|| outcome(whole, found))
+        .or_else(|| grpc(&whole["grpc"], &found["grpc"]))
+}
+
+fn protocol(whole: &Value, found: &Value) -> Option<String> {
+    let (a, b) = (whole["protocol"].as_str()?, found["protocol"].as_str()?);
+    // A gRPC call whose content type was not seen is an HTTP/2 or HTTP/1
+    // transaction, and an answer without its request has its own version.
+    let less = a == "grpc" && whole["grpc"] != found["grpc"] && found["grpc"].is_null();
+    let own_version = found["method"].is_null() && b.starts_with("http/1");
+    (a != b && !less && !own_version).then(|| format!("protocol: {b} for {a}"))
+}
+
+fn unknown_or_same(whole: &Value, found: &Value, field: &str) -> Option<String> {
+    let (a, b) = (&whole[field], &found[field]);
+    (!b.is_null() && a != b).then(|| format!("{field}: {b} for {a}"))
+}
+
+/// Times of what was seen lie within the message that was seen.
+fn times(whole: &Value, found: &Value) -> Option<String> {
+    let time = |value: &Value, field: &str| value[field].as_str().map(str::to_owned);
+    let has_request = !found["request_end"].is_null() || !found["method"].is_null();
+    if has_request {
+        let (from, to) = (time(whole, "start"), time(whole, "request_end"));
+        if let Some(why) = outside("start", time(found, "start"), from, to) {
+            return Some(why);
+        }
+    }
+    let checks = [
+        ("request_end", "start", "request_end"),
+        ("response_start", "response_start", "response_end"),
+        ("response_end", "response_start", "response_end"),
+    ];
+    for (field, from, to) in checks {
+        if let Some(why) = outside(field, time(found, field), time(whole, from), time(whole, to)) {
+            return Some(why);
+        }
+    }
+    None
+}
+
+/// RFC 3339 with nine digits in UTC sorts as text.
+fn outside(
+    field: &str,
+    at: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+) -> Option<String> {
+    let at = at?;
+    let Some(from) = from else { return Some(format!("{field}: {at}, but nothing was sent")) };
+    let late = to.as_ref().is_some_and(|to| at > *to);
+    (at < from || late).then(|| format!("{field}: {at} is outside {from} to {to:?}"))
+}
+
+fn sizes(whole: &Value, found: &Value) -> Option<String> {
+    for field in ["request_body_bytes", "response_body_bytes"] {
+        let (a, b) = (whole[field].as_u64(), found[field].as_u64());
+        if b.unwrap_or(0) > a.unwrap_or(0) {
+            return Some(format!("{field}: {b:?}, more than {a:?}"));
+        }
+    }
+    None
+}
+
+/// Fields that are known stand where they stood.
+fn headers(whole: &Value, found: &Value, field: &str) -> Option<String> {
+    let (Some(a), Some(b)) = (whole[field].as_array(), found[field].as_array()) else {
+        return None;
+    };
+    if b.len() > a.len() {
+        return Some(format!("{field}: {} fields, more than {}", b.len(), a.len()));
+    }
+    let wrong = a.iter().zip(b).find(|(a, b)| {
+        let name = b[0].as_str().unwrap_or_default();
+        let name_fits = a[0] == b[0] || name.starts_with("?n");
+        !name_fits || (!b[1].is_null() && a[1] != b[1])
+    })?;
+    Some(format!("{field}: {} for {}", wrong.1, wrong.0))
+}
+
+/// Unknown, or what it was.
+fn outcome(whole: &Value, found: &Value) -> Option<String> {
+    let (a, b) = (&whole["outcome"], &found["outcome"]);
+    (b != "unknown" && a != b).then(|| format!("outcome: {b} for {a}"))
+}
+
+fn grpc(whole: &Value, found: &Value) -> Option<String> {
+    if found.is_null() {
+        return None;
+    }
+    if whole.is_null() {
+        return Some(format!("grpc: {found} for null"));
+    }
+    for field in ["service", "method", "status", "message", "kind", "timeout_ns"] {
+        if let Some(why) = unknown_or_same(whole, found, field) {
+            return Some(format!("grpc {why}"));
+        }
+    }
+    let name = &found["status_name"];
+    if name != "unknown" && *name != whole["status_name"] {
+        return Some(format!("grpc status_name: {name} for {}", whole["status_name"]));
+    }
+    for field in ["request_messages", "response_messages"] {
+        if found[field].as_u64() > whole[field].as_u64() {
+            return Some(format!("grpc {field}: {} for {}", found[field], whole[field]));
+        }
+    }
+    None
+}
