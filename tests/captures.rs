@@ -14,7 +14,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{text_of, transactions_of};
+use common::{text_of, text_of_index, transactions_of};
 use serde_json::{Value, json};
 
 /// Captures in which our result differs from tshark's on purpose: name
@@ -99,7 +99,8 @@ fn expected(of: &Value) -> Findings {
     }
     for stream in list(&of["http2"]) {
         let known = addresses.get(&stream["tcp_stream"].to_string()).cloned();
-        let ends = if stream["client"].is_null() { known.unwrap_or_default() } else { ends(&stream) };
+        let ends =
+            if stream["client"].is_null() { known.unwrap_or_default() } else { ends(&stream) };
         let key = format!("stream {} {ends}", stream["stream_id"]);
         let status = list(&stream["status"]).last().cloned().unwrap_or(Value::Null);
         let grpc_status = match &stream["grpc_status"] {
@@ -180,16 +181,13 @@ fn found(transactions: &[Value]) -> Findings {
     findings
 }
 
-fn text_of_index(value: &Value, index: usize) -> &str {
-    value[index].as_str().unwrap_or_default()
-}
-
 /// tshark shows fields with control and non-ASCII bytes escaped or replaced,
 /// and without white space around: both sides are reduced to what is common.
 fn reduced(value: &Value) -> Value {
     match value {
         Value::String(text) => {
-            let plain: String = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
+            let plain: String =
+                text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
             Value::String(plain.trim().to_owned())
         }
         Value::Array(list) => Value::Array(list.iter().map(reduced).collect()),
@@ -213,19 +211,26 @@ fn problems(capture: &Path, of: &Value, used: &mut Vec<usize>) -> String {
             continue;
         }
         let name = capture.to_string_lossy();
-        let known = DIFFERENCES
-            .iter()
-            .position(|known| name.ends_with(known.capture) && known.key == key);
+        let known =
+            DIFFERENCES.iter().position(|known| name.ends_with(known.capture) && known.key == key);
         if let Some(index) = known {
             used.push(index);
             let meant: Value = serde_json::from_str(DIFFERENCES[index].ours).expect("JSON");
             if meant == json!(ours) {
                 continue;
             }
-            problems.push_str(&format!("  listed as differing because {}\n", DIFFERENCES[index].reason));
+            problems.push_str(&format!(
+                "  listed as differing because {}\n",
+                DIFFERENCES[index].reason
+            ));
         }
-        let show = |list: Option<Vec<Value>>| list.map_or("nothing".into(), |l| json!(l).to_string());
-        problems.push_str(&format!("  {key}\n    tshark {}\n    ours   {}\n", show(theirs), show(ours)));
+        let show =
+            |list: Option<Vec<Value>>| list.map_or("nothing".into(), |l| json!(l).to_string());
+        problems.push_str(&format!(
+            "  {key}\n    tshark {}\n    ours   {}\n",
+            show(theirs),
+            show(ours)
+        ));
     }
     problems
 }

@@ -133,9 +133,12 @@ fn what_cannot_be_used_is_exit_code_2_and_one_clear_line() {
     let empty = folder.path().join("empty.pcap");
     std::fs::write(&empty, "").expect("written");
     let missing = folder.path().join("missing.pcap");
-    for (input, says) in
-        [(text.as_path(), "not a capture"), (&empty, "empty"), (&missing, "No such file"), (folder.path(), "directory")]
-    {
+    for (input, says) in [
+        (text.as_path(), "not a capture"),
+        (&empty, "empty"),
+        (&missing, "No such file"),
+        (folder.path(), "directory"),
+    ] {
         let ran = analyze(&[path(input)], b"");
         assert_eq!(ran.code, Some(2), "{}: {}", input.display(), ran.err);
         assert_eq!(ran.out, "", "{}", input.display());

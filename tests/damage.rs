@@ -147,7 +147,11 @@ fn nothing_false_with_any_snap_length() {
     let mut failures = Vec::new();
     for sample in SAMPLES.iter() {
         for snaplen in [40, 54, 60, 66, 70, 90, 120, 200, 300, 400, 800] {
-            failures.extend(falsehoods(sample, &format!("snaplen {snaplen}"), cut(sample, snaplen)));
+            failures.extend(falsehoods(
+                sample,
+                &format!("snaplen {snaplen}"),
+                cut(sample, snaplen),
+            ));
         }
     }
     report(failures);
@@ -186,13 +190,15 @@ fn a_file_cut_at_any_byte_gives_what_came_before() {
         for end in FILE_HEADER..=capture.len() {
             let inputs = vec![in_memory("cut.pcap", capture[..end].to_vec())];
             let output = try_analyze(inputs, &options(Format::Jsonl, 1)).expect("a capture");
-            let damage = output.analysis.report.capture.damage.len();
+            let damage = output.analysis.report.loss.damage.len();
             if damage != usize::from(!starts.contains(&end)) {
                 failures.push(format!("── {}, {end} bytes: {damage} damages named", sample.name));
             }
-            failures.extend(lies(&sample.intact, &lines(&output.bytes)).into_iter().map(|lie| {
-                format!("── {}, the first {end} bytes: {}", sample.name, lie.what)
-            }));
+            failures.extend(
+                lies(&sample.intact, &lines(&output.bytes))
+                    .into_iter()
+                    .map(|lie| format!("── {}, the first {end} bytes: {}", sample.name, lie.what)),
+            );
         }
     }
     assert!(tried > 0, "no capture is small enough");

@@ -36,7 +36,11 @@ static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
             Err(why) => refused.push(format!("{}: {why}", case.name)),
         }
     }
-    assert!(refused.len() * 5 < cases.len(), "too few captures are usable:\n{}", refused.join("\n"));
+    assert!(
+        refused.len() * 5 < cases.len(),
+        "too few captures are usable:\n{}",
+        refused.join("\n")
+    );
     for kind in ["http1/", "h2/", "grpc/"] {
         assert!(samples.iter().any(|sample| sample.name.starts_with(kind)), "no {kind} capture");
     }
@@ -69,7 +73,12 @@ fn compare(
         let mut list: Vec<_> = values.iter().map(|value| without(value, ignored)).collect();
         if sorted {
             list.sort_by_cached_key(|value| {
-                format!("{} {} {:>10} {value}", value["client"], value["server"], value["stream"].to_string())
+                format!(
+                    "{} {} {:>10} {value}",
+                    value["client"],
+                    value["server"],
+                    value["stream"].to_string()
+                )
             });
         }
         list

@@ -6,8 +6,7 @@ use common::{analyze, cases, difference, options};
 use perisco::analyze::report::Format;
 use perisco::pcap::Input;
 
-const FORMATS: [Format; 5] =
-    [Format::Text, Format::Json, Format::Jsonl, Format::Csv, Format::Log];
+const FORMATS: [Format; 5] = [Format::Text, Format::Json, Format::Jsonl, Format::Csv, Format::Log];
 
 /// All captures of `testdata/` merged by time, and with a synthetic capture
 /// of many connections, so that all shards have work.

@@ -102,6 +102,11 @@ pub fn text_of<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
 }
 
+/// The text at an index of a list, empty where there is none.
+pub fn text_of_index(value: &Value, index: usize) -> &str {
+    value[index].as_str().unwrap_or_default()
+}
+
 /// One folder of `testdata/`.
 #[derive(Clone, Debug)]
 pub struct Case {

@@ -218,8 +218,7 @@ impl Writer {
         header.fin = flags.fin;
         header.rst = flags.rst;
         if flags.ack {
-            header.acknowledgment_number =
-                self.shape.isn[1 - way].wrapping_add(self.sent[1 - way]);
+            header.acknowledgment_number = self.shape.isn[1 - way].wrapping_add(self.sent[1 - way]);
         }
         let mut bytes = self.shape.link.header(from.is_ipv6());
         let builder = match (from.ip(), to.ip()) {
