@@ -9,6 +9,7 @@ pub mod detect;
 pub mod grpc;
 pub mod http1;
 pub mod http2;
+pub mod websocket;
 
 use crate::analyze::fields::Fields;
 use crate::analyze::limits::Limits;

@@ -12,7 +12,7 @@
 //! Where the capture holds less than was on the wire (snap length), a segment
 //! has the payload bytes that are there and the length that was.
 //!
-//! Each header is a pure step from bytes to the next layer ([`Next`]);
+//! Each header is a pure step from bytes to the next layer (`Next`);
 //! [`Dissector`] drives them and keeps the only state, unfinished fragments.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 

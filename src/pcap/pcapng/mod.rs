@@ -141,8 +141,9 @@ impl PcapNg {
         }
     }
 
-    /// The hot walk: whole enhanced packet blocks without options, until the
-    /// batch is full or something else comes. Returns how far it got.
+    /// The hot walk: whole enhanced packet blocks whose options say nothing
+    /// that is kept, until the batch is full or something else comes. Returns
+    /// how far it got.
     fn enhanced_packets<const BIG: bool>(
         &self,
         data: &[u8],
@@ -158,14 +159,19 @@ impl PcapNg {
             walk::prefetch(rest);
             let [kind, length, interface, high, low, captured, original] = words::<BIG>(head);
             let length = length as usize;
-            // One comparison for: room for the data, no options, a multiple
-            // of four.
             let plain = ENHANCED_MIN + (captured as usize).next_multiple_of(4);
-            if kind != ENHANCED_PACKET || length != plain || length > MAX_BLOCK_BYTES {
+            if kind != ENHANCED_PACKET || length < plain || length > MAX_BLOCK_BYTES {
                 break;
             }
-            let trailer = rest.get(length - 4..length).and_then(|tail| tail.first_chunk::<4>());
-            if trailer.is_none_or(|tail| u32_at::<BIG>(*tail) as usize != length) {
+            let Some(tail) = rest.get(ENHANCED_HEAD..length) else { break };
+            let Some((options, trailer)) = tail.split_last_chunk::<4>() else { break };
+            let differs = u32_at::<BIG>(*trailer) as usize != length;
+            if differs || !length.is_multiple_of(4) {
+                break;
+            }
+            if length != plain
+                && !says_nothing::<BIG>(options.get(plain - ENHANCED_MIN..).unwrap_or_default())
+            {
                 break;
             }
             let Some(interface) = self.interfaces.get(interface as usize) else { break };
@@ -182,6 +188,23 @@ impl PcapNg {
         }
         consumed
     }
+}
+
+/// Whether a list of options is whole and has neither comment nor drop count.
+/// Recorders write the direction of each packet as an option.
+fn says_nothing<const BIG: bool>(mut list: &[u8]) -> bool {
+    while let Some(&[a, b, c, d]) = list.first_chunk::<4>() {
+        let [code, length] = [[a, b], [c, d]].map(|number| match BIG {
+            true => u16::from_be_bytes(number),
+            false => u16::from_le_bytes(number),
+        });
+        match (code, list.get(4 + usize::from(length).next_multiple_of(4)..)) {
+            (0, _) => return true,
+            (options::COMMENT | options::DROP_COUNT, _) | (_, None) => return false,
+            (_, Some(rest)) => list = rest,
+        }
+    }
+    list.is_empty()
 }
 
 /// The seven numbers that an enhanced packet block begins with.

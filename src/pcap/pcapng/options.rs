@@ -7,6 +7,12 @@
 
 use std::net::IpAddr;
 
+/// `opt_comment`.
+pub(super) const COMMENT: u16 = 1;
+
+/// `epb_dropcount`.
+pub(super) const DROP_COUNT: u16 = 4;
+
 /// Numbers in the byte order of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Order {
@@ -133,8 +139,8 @@ impl PacketOptions {
         let mut entries = Entries::new(order, list);
         for (code, value) in entries.by_ref() {
             match code {
-                1 => found.comments.push(text(value)),
-                4 if dropcount => match order.u64(value, 0) {
+                COMMENT => found.comments.push(text(value)),
+                DROP_COUNT if dropcount => match order.u64(value, 0) {
                     Some(drops) => found.drops = found.drops.saturating_add(drops),
                     None => found.damaged = true,
                 },

@@ -31,7 +31,9 @@ fn every_packet_of_real_captures() {
         return;
     }
     for path in captures {
-        let expected = std::fs::read(path.with_extension("expected.json")).unwrap();
+        let mut beside = path.clone().into_os_string();
+        beside.push(".expected.json");
+        let expected = std::fs::read(beside).unwrap();
         let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
         let input = Input::Path(path.clone());
         let mut capture = Capture::open(vec![input], OpenOptions::default()).unwrap();

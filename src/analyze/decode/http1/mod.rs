@@ -1,21 +1,541 @@
-//! HTTP/1 (stub).
-use crate::analyze::decode::{Chunk, Decoder, Direction, Late, Probe, Protocol, Sink};
+//! HTTP/1.1 and HTTP/1.0 (RFC 9112): the state machine of each direction.
+//!
+//! The reference decoder: `head` and `body` are pure parsers, `half` is one
+//! direction's place in its bytes, `pairing` finds the request of each
+//! response, `exchange` is a transaction in the making and its verdict, `log`
+//! prints heads. This file drives them.
+//!
+//! A chunk is read in place: a head inside one chunk is never copied, body
+//! bytes are passed over by arithmetic. Only a head that straddles chunks is
+//! carried over. What follows CONNECT or an upgrade belongs to another
+//! decoder, and HTTP/1 ends there. The scheme is `http` unless the target is
+//! in absolute form: what is decoded here came in cleartext.
+//!
+//! How responses find their requests after bytes went missing is told in
+//! `pairing`.
+
+mod body;
+mod exchange;
+mod half;
+mod head;
+mod log;
+mod message;
+mod pairing;
+mod probe;
+#[cfg(test)]
+mod tests;
+
+use crate::analyze::decode::detect::Detector;
+use crate::analyze::decode::websocket;
+use crate::analyze::decode::{
+    Chunk, Content, Decoder, Direction, End, GapCause, Late, Protocol, Sink,
+};
+use crate::analyze::transaction::Transaction;
 use crate::time::Timestamp;
+
+use body::Piece;
+use exchange::Exchange;
+use half::{Half, Held, State};
+use head::may_begin;
+use pairing::{Doubt, Pairing};
+
 /// HTTP/1.0 and HTTP/1.1.
-pub const PROTOCOL: Protocol = Protocol { name: "http/1", probe, decoder };
-fn probe(_bytes: &[u8], _late: bool) -> Probe {
-    Probe::No
+pub const PROTOCOL: Protocol = Protocol { name: "http/1", probe: probe::probe, decoder };
+
+/// Bytes of one direction held while the response to CONNECT or an upgrade
+/// is awaited; no client sends more before it has the answer.
+const HELD_BYTES: usize = 1 << 20;
+
+fn decoder(late: Late) -> Box<dyn Decoder> {
+    Box::new(Http1 {
+        halves: [Half::new(late.0[0]), Half::new(late.0[1])],
+        pairing: Pairing::new(late.0[0]),
+        mode: Mode::Http,
+    })
 }
-fn decoder(_late: Late) -> Box<dyn Decoder> {
-    Box::new(Http1 {})
+
+/// Decoder of one connection.
+struct Http1 {
+    halves: [Half; 2],
+    pairing: Pairing,
+    mode: Mode,
 }
-struct Http1 {}
+
+/// What the connection speaks by now.
+enum Mode {
+    Http,
+    /// Inside CONNECT or an upgrade.
+    Nested(Box<dyn Decoder>),
+    WebSocket { connection: Box<websocket::Connection>, exchange: Box<Exchange> },
+}
+
 impl Decoder for Http1 {
-    fn push(&mut self, _direction: Direction, _chunk: Chunk<'_>, _out: &mut Sink<'_>) {}
-    fn oldest_open(&self) -> Option<Timestamp> {
-        None
+    fn push(&mut self, direction: Direction, chunk: Chunk<'_>, out: &mut Sink<'_>) {
+        match chunk.content {
+            Content::Data(data) => self.data(direction, chunk, data, out),
+            Content::Gap(len, cause) => self.gap(direction, chunk, len, cause, out),
+            Content::End(end) => self.end(direction, chunk, end, out),
+        }
     }
+
+    fn oldest_open(&self) -> Option<Timestamp> {
+        let carried = self.halves.iter().filter(|h| !h.carry.is_empty());
+        let exchanges = self.pairing.open().filter_map(Exchange::start);
+        let nested = match &self.mode {
+            Mode::Http => None,
+            Mode::Nested(decoder) => decoder.oldest_open(),
+            Mode::WebSocket { exchange, .. } => exchange.start(),
+        };
+        exchanges.chain(carried.filter_map(|h| h.mark.start)).chain(nested).min()
+    }
+
     fn memory(&self) -> usize {
+        let nested = match &self.mode {
+            Mode::Http => 0,
+            Mode::Nested(decoder) => decoder.memory(),
+            Mode::WebSocket { connection, exchange } => {
+                connection.memory() + size_of::<Exchange>() + exchange.memory()
+            }
+        };
+        let halves: usize = self.halves.iter().map(Half::memory).sum();
+        size_of::<Self>() + halves + self.pairing.memory() + nested
+    }
+}
+
+impl Http1 {
+    fn half(&mut self, direction: Direction) -> &mut Half {
+        &mut self.halves[direction.index()]
+    }
+
+    fn data(&mut self, direction: Direction, chunk: Chunk<'_>, data: &[u8], out: &mut Sink<'_>) {
+        if std::mem::take(&mut self.half(direction).late) && direction == Direction::ToClient {
+            self.pairing.responses_hidden(Doubt::Late, out);
+        }
+        let mut rest = data;
+        while !rest.is_empty() {
+            let used = match &mut self.mode {
+                Mode::Http => self.step(direction, chunk, rest, out),
+                Mode::Nested(decoder) => {
+                    let content = Content::Data(rest);
+                    return decoder.push(direction, Chunk { content, ..chunk }, out);
+                }
+                Mode::WebSocket { connection, exchange } => {
+                    return connection.data(direction, chunk.at, rest, &mut exchange.transaction, out);
+                }
+            };
+            rest = rest.get(used..).unwrap_or_default();
+        }
+    }
+
+    /// Takes some of `input` and says how much. Where that is nothing, the
+    /// state has changed and the next call takes some.
+    fn step(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk<'_>,
+        input: &[u8],
+        out: &mut Sink<'_>,
+    ) -> usize {
+        let half = &mut self.halves[direction.index()];
+        match &mut half.state {
+            State::Head => self.head(direction, chunk, input, out),
+            State::Resync => {
+                if half.resync(direction, input, chunk.at, chunk.packet) {
+                    half.state = State::Head;
+                    let carry = std::mem::take(&mut half.carry);
+                    self.found(direction, chunk, &carry, out);
+                }
+                input.len()
+            }
+            State::Length(left) => {
+                let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= len as u64;
+                let over = *left == 0;
+                self.body(direction, chunk.at, input.get(..len).unwrap_or_default());
+                if over {
+                    self.message_ended(direction, chunk.packet, out);
+                }
+                len
+            }
+            State::UntilClose => {
+                self.body(direction, chunk.at, input);
+                input.len()
+            }
+            State::Chunked(chunked) => {
+                let (used, piece) = chunked.next(input, out.limits.head_bytes);
+                self.chunked(direction, chunk, piece, out);
+                used
+            }
+            State::Maybe(len) => {
+                let len = *len;
+                self.maybe(direction, chunk, len, input, out)
+            }
+            State::Hold => {
+                self.hold(direction, Held::new(chunk.at, chunk.packet, Content::Data(input)), out);
+                input.len()
+            }
+        }
+    }
+
+    /// Resynchronised: `carry` begins with the first line of a head.
+    fn found(&mut self, direction: Direction, chunk: Chunk<'_>, carry: &[u8], out: &mut Sink<'_>) {
+        let mark = self.half(direction).mark;
+        let used = self.whole_head(direction, mark, carry, out);
+        match used {
+            Some(0) | None => self.half(direction).begin_carry(carry),
+            Some(used) => {
+                let rest = carry.get(used..).unwrap_or_default();
+                if !rest.is_empty() {
+                    self.data(direction, chunk, rest, out);
+                }
+            }
+        }
+    }
+
+    /// Reads a head, or keeps the beginning of one.
+    fn head(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk<'_>,
+        input: &[u8],
+        out: &mut Sink<'_>,
+    ) -> usize {
+        let half = &mut self.halves[direction.index()];
+        if half.carry.is_empty() {
+            // Empty lines before a first line (RFC 9112 section 2.2).
+            let blank = input.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+            if blank > 0 {
+                return blank;
+            }
+            half.touch(chunk.at, chunk.packet);
+            let mark = half.mark;
+            return match self.whole_head(direction, mark, input, out) {
+                Some(used) => used,
+                None => {
+                    self.half(direction).begin_carry(input);
+                    self.check_head_size(direction, out);
+                    input.len()
+                }
+            };
+        }
+        half.touch(chunk.at, chunk.packet);
+        let before = half.carry.len();
+        let Some(end) = half.add_carry(input) else {
+            self.check_head_size(direction, out);
+            return input.len();
+        };
+        let mark = half.mark;
+        let mut carry = std::mem::take(&mut half.carry);
+        let parsed = self.whole_head(direction, mark, carry.get(..end).unwrap_or_default(), out);
+        carry.clear();
+        let half = self.half(direction);
+        if half.carry.is_empty() {
+            half.carry = carry;
+            half.drop_carry();
+        }
+        if parsed.is_none() {
+            self.lost(direction, out);
+        }
+        end.saturating_sub(before)
+    }
+
+    /// Gives a head up that outgrows the limit.
+    fn check_head_size(&mut self, direction: Direction, out: &mut Sink<'_>) {
+        if self.half(direction).carry.len() > out.limits.head_bytes {
+            self.salvage(direction, None, Some("head-too-large"), out);
+            self.lost(direction, out);
+        }
+    }
+
+    /// Body bytes of the current message.
+    #[inline]
+    fn body(&mut self, direction: Direction, at: Option<Timestamp>, data: &[u8]) {
+        if let Some(exchange) = self.pairing.current(direction) {
+            exchange.seen(direction, at);
+            exchange.body(direction, data);
+        }
+    }
+
+    fn chunked(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk<'_>,
+        piece: Piece<'_>,
+        out: &mut Sink<'_>,
+    ) {
+        match piece {
+            Piece::Data(data) => self.body(direction, chunk.at, data),
+            Piece::Framing => self.body(direction, chunk.at, &[]),
+            Piece::End => {
+                self.body(direction, chunk.at, &[]);
+                self.trailers(direction, out);
+                self.message_ended(direction, chunk.packet, out);
+            }
+            Piece::Bad => {
+                if let Some(exchange) = self.pairing.current(direction) {
+                    exchange.transaction.anomaly("bad-chunk");
+                }
+                self.message_lost(direction, out);
+                self.lost(direction, out);
+            }
+        }
+    }
+
+    /// The first bytes after a response that may or may not have a body.
+    fn maybe(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk<'_>,
+        len: u64,
+        input: &[u8],
+        out: &mut Sink<'_>,
+    ) -> usize {
+        const STATUS: &[u8] = b"HTTP/1.";
+        let half = self.half(direction);
+        let before = half.carry.len();
+        let wanted = STATUS.len().saturating_sub(before).min(input.len());
+        half.touch(chunk.at, chunk.packet);
+        half.carry.extend_from_slice(input.get(..wanted).unwrap_or_default());
+        if half.carry.len() < STATUS.len() && may_begin(&half.carry, STATUS) {
+            return wanted;
+        }
+        let is_head = half.carry == STATUS;
+        let carry = std::mem::take(&mut half.carry);
+        if is_head {
+            let mark = half.mark;
+            self.message_ended(direction, chunk.packet, out);
+            let half = self.half(direction);
+            half.begin_carry(&carry);
+            half.mark = mark;
+            return wanted;
+        }
+        half.state = State::Length(len);
+        let kept = carry.get(..before).unwrap_or_default();
+        if !kept.is_empty() {
+            let at = half.mark.start;
+            let taken = self.step(direction, Chunk { at, ..chunk }, kept, out);
+            let more = kept.get(taken..).unwrap_or_default();
+            if !more.is_empty() {
+                self.data(direction, chunk, more, out);
+            }
+        }
         0
+    }
+
+    /// The last byte of the current message was seen.
+    fn message_ended(&mut self, direction: Direction, packet: u64, out: &mut Sink<'_>) {
+        self.half(direction).state = State::Head;
+        match direction {
+            Direction::ToServer => {
+                let hold = self.pairing.current(direction).is_some_and(|e| e.hold);
+                self.pairing.request_ended(packet, out);
+                if let Some(end) = self.halves[1].ended {
+                    self.pairing.close(end, false, out);
+                } else if hold {
+                    self.half(direction).state = State::Hold;
+                }
+            }
+            Direction::ToClient => self.pairing.response_ended(out),
+        }
+    }
+
+    /// The current message will not be seen to its end, because bytes of it
+    /// are missing or make no sense.
+    fn message_lost(&mut self, direction: Direction, out: &mut Sink<'_>) {
+        match direction {
+            Direction::ToServer => {
+                if let Some(exchange) = self.pairing.current(direction) {
+                    exchange.cut(direction, None);
+                }
+                self.pairing.put_answered(out);
+            }
+            Direction::ToClient => self.pairing.response_cut(None, out),
+        }
+    }
+
+    /// From here on messages may have been missed.
+    fn lost(&mut self, direction: Direction, out: &mut Sink<'_>) {
+        let half = self.half(direction);
+        half.state = State::Resync;
+        half.drop_carry();
+        match direction {
+            Direction::ToServer => self.pairing.requests_hidden(Doubt::Gap),
+            Direction::ToClient => {
+                self.pairing.responses_hidden(Doubt::Gap, out);
+                self.release(out);
+            }
+        }
+    }
+
+    fn gap(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk<'_>,
+        len: u64,
+        cause: GapCause,
+        out: &mut Sink<'_>,
+    ) {
+        match &mut self.mode {
+            Mode::Http => {}
+            Mode::Nested(decoder) => return decoder.push(direction, chunk, out),
+            Mode::WebSocket { connection, exchange } => {
+                exchange.gap = true;
+                return connection.gap(direction, len, &mut exchange.transaction);
+            }
+        }
+        let half = &mut self.halves[direction.index()];
+        if std::mem::take(&mut half.late) && direction == Direction::ToClient {
+            self.pairing.responses_hidden(Doubt::Gap, out);
+        }
+        let half = &mut self.halves[direction.index()];
+        let inside = match &mut half.state {
+            State::Hold => {
+                let content = Content::Gap(len, cause);
+                return self.hold(direction, Held::new(chunk.at, chunk.packet, content), out);
+            }
+            State::Length(left) => {
+                let inside = len.min(*left);
+                *left -= inside;
+                inside
+            }
+            State::UntilClose => len,
+            State::Chunked(chunked) => {
+                if chunked.skip(len) { len } else { 0 }
+            }
+            _ => 0,
+        };
+        let over = matches!(half.state, State::Length(0));
+        if inside > 0 && let Some(exchange) = self.pairing.current(direction) {
+            exchange.body_gap(direction, inside);
+        }
+        if over {
+            self.message_ended(direction, chunk.packet, out);
+        }
+        if inside < len {
+            let content = Content::Gap(len - inside, cause);
+            match self.half(direction).state {
+                State::Hold => self.gap(direction, Chunk { content, ..chunk }, len - inside, cause, out),
+                _ => self.gap_outside(direction, out),
+            }
+        }
+    }
+
+    /// Bytes are missing where the next message, or the end of this one, may be.
+    fn gap_outside(&mut self, direction: Direction, out: &mut Sink<'_>) {
+        if let Some(exchange) = self.pairing.current(direction) {
+            exchange.gap = true;
+        }
+        match self.half(direction).state {
+            State::Head => self.salvage(direction, None, None, out),
+            _ => self.message_lost(direction, out),
+        }
+        self.lost(direction, out);
+    }
+
+    /// Keeps client bytes until the response tells what they are.
+    fn hold(&mut self, direction: Direction, held: Held, out: &mut Sink<'_>) {
+        let half = self.half(direction);
+        half.held.push(held);
+        if half.memory() > HELD_BYTES {
+            out.anomaly("held-too-long");
+            self.release(out);
+        }
+    }
+
+    /// Reads what was held, as whatever the connection speaks now.
+    fn release(&mut self, out: &mut Sink<'_>) {
+        let direction = Direction::ToServer;
+        let half = self.half(direction);
+        if matches!(half.state, State::Hold) {
+            half.state = State::Head;
+        }
+        for held in std::mem::take(&mut half.held) {
+            let Held { at, packet, .. } = held;
+            self.push(direction, Chunk { at, packet, content: held.content() }, out);
+        }
+        if let (Some(end), Mode::Nested(decoder)) = (self.halves[0].ended, &mut self.mode) {
+            let chunk = Chunk { at: None, packet: 0, content: Content::End(end) };
+            decoder.push(direction, chunk, out);
+        }
+    }
+
+    fn end(&mut self, direction: Direction, chunk: Chunk<'_>, end: End, out: &mut Sink<'_>) {
+        self.halves[direction.index()].ended = Some(end);
+        match &mut self.mode {
+            Mode::Nested(decoder) => return decoder.push(direction, chunk, out),
+            Mode::Http => self.half_ended(direction, end, out),
+            Mode::WebSocket { .. } => {}
+        }
+        if self.halves.iter().all(|half| half.ended.is_some()) {
+            if let Mode::WebSocket { connection, exchange } =
+                std::mem::replace(&mut self.mode, Mode::Http)
+            {
+                out.transaction(self.websocket_ended(&connection, *exchange));
+            }
+            // Client bytes that no response explained are requests like others.
+            let held = matches!(self.halves[0].state, State::Hold);
+            self.release(out);
+            if let (true, Some(end)) = (held, self.halves[0].ended) {
+                self.half_ended(Direction::ToServer, end, out);
+            }
+            let end = self.halves[1].ended.unwrap_or(end);
+            self.pairing.close(end, true, out);
+        }
+    }
+
+    /// The transaction of a WebSocket handshake once the connection is over.
+    fn websocket_ended(
+        &self,
+        connection: &websocket::Connection,
+        mut exchange: Exchange,
+    ) -> Transaction {
+        for (half, direction) in self.halves.iter().zip([Direction::ToServer, Direction::ToClient]) {
+            let fin = half.ended == Some(End::Fin) && connection.is_whole(direction);
+            // A close frame ends a direction well, whatever TCP does after it.
+            if !fin && !connection.is_closed(direction) {
+                exchange.cut(direction, half.ended);
+            }
+        }
+        let mut transaction = exchange.finish();
+        connection.finish(&mut transaction);
+        transaction
+    }
+
+    fn half_ended(&mut self, direction: Direction, end: End, out: &mut Sink<'_>) {
+        let state = std::mem::replace(&mut self.half(direction).state, State::Resync);
+        match state {
+            State::Head => self.salvage(direction, Some(end), None, out),
+            State::UntilClose if end == End::Fin => self.message_ended(direction, 0, out),
+            // Whether a body should have come is not known.
+            State::Maybe(_) => self.pairing.response_cut(Some(end), out),
+            State::Hold => self.half(direction).state = State::Hold,
+            State::Resync => {}
+            State::Length(_) | State::Chunked(_) | State::UntilClose => {
+                self.message_broken(direction, end, out);
+            }
+        }
+        if !matches!(self.half(direction).state, State::Hold) {
+            self.half(direction).state = State::Resync;
+            self.half(direction).drop_carry();
+        }
+        if direction == Direction::ToClient {
+            self.pairing.close(end, false, out);
+        }
+    }
+
+    /// The connection ended inside the current message.
+    fn message_broken(&mut self, direction: Direction, end: End, out: &mut Sink<'_>) {
+        if let Some(exchange) = self.pairing.current(direction) {
+            if end == End::Fin {
+                exchange.transaction.anomaly("short-body");
+            }
+            if direction == Direction::ToServer {
+                exchange.cut(direction, None);
+            }
+        }
+        match direction {
+            Direction::ToServer => self.pairing.put_answered(out),
+            Direction::ToClient => self.pairing.response_cut(Some(end), out),
+        }
     }
 }

@@ -6,7 +6,6 @@ use crate::analyze::decode::http2::hpack::table::Name;
 use crate::analyze::decode::http2::hpack::{Decoder, Field};
 use crate::analyze::decode::http2::log;
 use crate::analyze::decode::{Direction, Sink};
-use crate::analyze::fields::Fields;
 use crate::analyze::transaction::Message;
 
 /// A header block on its way in.
@@ -183,9 +182,4 @@ pub fn host(message: &mut Message) {
         let host = host.to_vec();
         message.authority = Some(message.head.store(&host));
     }
-}
-
-/// Whether a field of the list has no known name.
-pub fn has_unknown(fields: &Fields) -> bool {
-    fields.iter().any(|field| field.value.is_none() || field.name.starts_with(b"?"))
 }

@@ -22,8 +22,6 @@ pub const PADDED: u8 = 0x8;
 /// PRIORITY of HEADERS.
 pub const PRIORITY: u8 = 0x20;
 
-/// Identifier of a setting that bounds the peer's HPACK encoder.
-pub const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
 /// Identifier of the setting that bounds the peer's frames.
 pub const SETTINGS_MAX_FRAME_SIZE: u16 = 5;
 
@@ -325,8 +323,3 @@ pub fn error_name(code: u32) -> String {
     ];
     NAMES.get(code as usize).map_or_else(|| format!("CODE_{code}"), |name| (*name).to_owned())
 }
-
-/// The code of RST_STREAM and GOAWAY that is no error.
-pub const NO_ERROR: u32 = 0;
-/// The code by which a client says that it no longer wants the answer.
-pub const CANCEL: u32 = 8;

@@ -184,6 +184,9 @@ impl Decoder for Http2 {
                 if direction == Direction::ToServer {
                     connection.held_requests = false;
                 }
+                if let Some(search) = &mut half.search {
+                    search.reset();
+                }
                 connection.end(direction, end, half.framer.abandon(), out);
             }
         }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// LLC and SNAP before IPv4.
+const SNAP: [u8; 8] = [0xaa, 0xaa, 3, 0, 0, 0, 8, 0];
+
 /// Name, link type and frame of each encapsulation of [`packet4`].
 pub(super) fn around4(payload: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> {
     let inner = packet4(payload);
@@ -9,7 +12,9 @@ pub(super) fn around4(payload: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> 
     for (name, frame) in ethernet_stacks(&inner) {
         frames.push((name, ETHERNET, frame));
     }
-    for (name, packet) in tunnels(&inner) {
+    frames.extend(nflog(&inner));
+    frames.extend(wifi(&inner));
+    for (name, packet) in udp_tunnels(&inner).into_iter().chain(ip_tunnels(&inner)) {
         frames.push((name, RAW, packet.clone()));
         frames.push((name, ETHERNET, ethernet(0x0800, &packet)));
     }
@@ -22,28 +27,6 @@ fn links(inner: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> {
     let sll = [0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 8, 0];
     // Protocol, reserved, interface, hardware type, packet type, address.
     let sll2 = [8, 0, 0, 0, 0, 0, 0, 2, 0, 1, 4, 6, 2, 0, 0, 0, 0, 1, 0, 0];
-    let length = (inner.len() + 4) as u16;
-    // Family, version, resource; hook attribute of 8 bytes; prefix of 6, padded.
-    let nflog = |hook: [u8; 4], prefix: [u8; 4], payload: [u8; 2], kind: [u8; 2]| {
-        join(&[
-            &[2, 0, 0, 42],
-            &hook,
-            &[8, 0, 1, 0],
-            &prefix,
-            &[b'x', 0, 0, 0],
-            &payload,
-            &kind,
-            inner,
-            &[0, 0, 0][..inner.len().wrapping_neg() % 4],
-        ])
-    };
-    // 802.11 data to the access point: control, duration, three addresses,
-    // sequence; LLC and SNAP.
-    let addresses = [2u8; 18];
-    let snap = [0xaa, 0xaa, 3, 0, 0, 0, 8, 0];
-    let wifi = |control: &[u8], qos: &[u8]| {
-        join(&[control, &[0, 0], &addresses, &[0x10, 0], qos, &snap, inner])
-    };
     let mut frames = vec![
         ("null, little endian", LinkType(0), join(&[&[2, 0, 0, 0], inner])),
         ("null, big endian", LinkType(0), join(&[&[0, 0, 0, 2], inner])),
@@ -52,7 +35,7 @@ fn links(inner: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> {
         ("loop", LinkType(108), join(&[&[0, 0, 0, 2], inner])),
         ("sll", LinkType(113), join(&[&sll, inner])),
         ("sll with vlan", LinkType(113), join(&[&sll[..14], &[0x81, 0, 0, 7, 8, 0], inner])),
-        ("sll with llc", LinkType(113), join(&[&sll[..14], &[0, 4], &snap, inner])),
+        ("sll with llc", LinkType(113), join(&[&sll[..14], &[0, 4], &SNAP, inner])),
         ("sll2", LinkType(276), join(&[&sll2, inner])),
         ("ppp", LinkType(9), join(&[&[0, 0x21], inner])),
         ("ppp, compressed protocol", LinkType(9), join(&[&[0x21], inner])),
@@ -68,29 +51,9 @@ fn links(inner: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> {
         ("arcnet, RFC 1051", LinkType(7), join(&[&[1, 2, 240], inner])),
         ("arcnet, linux", LinkType(129), join(&[&[1, 2, 0, 0, 212, 0, 0, 9], inner])),
         ("mpls", LinkType(219), join(&[&[0, 1, 1, 64], inner])),
-        (
-            "nflog, little endian",
-            LinkType(239),
-            nflog([8, 0, 1, 0], [6, 0, 10, 0], length.to_le_bytes(), [9, 0]),
-        ),
-        (
-            "nflog, big endian",
-            LinkType(239),
-            nflog([0, 8, 0, 1], [0, 6, 0, 10], length.to_be_bytes(), [0, 9]),
-        ),
         // Length 61, family, action, reason, then names; padded to 64.
         ("pflog", LinkType(117), join(&[&[61, 2], &[0; 62], inner])),
         ("enc", LinkType(109), join(&[&[2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], inner])),
-        ("802.11", LinkType(105), wifi(&[0x08, 1], &[])),
-        ("802.11 with qos", LinkType(105), wifi(&[0x88, 1], &[0, 0])),
-        ("802.11 with four addresses", LinkType(105), wifi(&[0x08, 3], &[2; 6])),
-        (
-            // Time, flags (padding); the header of 26 bytes is padded to 28.
-            "radiotap, padded",
-            LinkType(127),
-            join(&[&[0, 0, 17, 0, 3, 0, 0, 0], &[0; 8], &[0x20], &wifi(&[0x88, 1], &[0; 4])]),
-        ),
-        ("radiotap", LinkType(127), join(&[&[0, 0, 8, 0, 0, 0, 0, 0], &wifi(&[0x08, 2], &[])])),
     ];
     for link in [12, 14, 101, 228] {
         frames.push(("raw", LinkType(link), inner.to_vec()));
@@ -98,9 +61,63 @@ fn links(inner: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> {
     frames
 }
 
+/// Linux netfilter log of either byte order.
+fn nflog(inner: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> {
+    let length = (inner.len() + 4) as u16;
+    // Family, version, resource; hook attribute of 8 bytes; prefix of 6, padded.
+    let frame = |hook: [u8; 4], prefix: [u8; 4], payload: [u8; 2], kind: [u8; 2]| {
+        join(&[
+            &[2, 0, 0, 42],
+            &hook,
+            &[8, 0, 1, 0],
+            &prefix,
+            &[b'x', 0, 0, 0],
+            &payload,
+            &kind,
+            inner,
+            &[0, 0, 0][..inner.len().wrapping_neg() % 4],
+        ])
+    };
+    vec![
+        (
+            "nflog, little endian",
+            LinkType(239),
+            frame([8, 0, 1, 0], [6, 0, 10, 0], length.to_le_bytes(), [9, 0]),
+        ),
+        (
+            "nflog, big endian",
+            LinkType(239),
+            frame([0, 8, 0, 1], [0, 6, 0, 10], length.to_be_bytes(), [0, 9]),
+        ),
+    ]
+}
+
+/// 802.11, with and without radiotap.
+fn wifi(inner: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> {
+    // 802.11 data to the access point: control, duration, three addresses,
+    // sequence; LLC and SNAP.
+    let addresses = [2u8; 18];
+    let frame = |control: &[u8], qos: &[u8]| {
+        join(&[control, &[0, 0], &addresses, &[0x10, 0], qos, &SNAP, inner])
+    };
+    vec![
+        ("802.11", LinkType(105), frame(&[0x08, 1], &[])),
+        ("802.11 with qos", LinkType(105), frame(&[0x88, 1], &[0, 0])),
+        ("802.11 with ht control", LinkType(105), frame(&[0x88, 0x81], &[0; 6])),
+        ("802.11 with four addresses", LinkType(105), frame(&[0x08, 3], &[2; 6])),
+        (
+            // Time, flags (padding); the header of 26 bytes is padded to 28.
+            "radiotap, padded",
+            LinkType(127),
+            join(&[&[0, 0, 17, 0, 3, 0, 0, 0], &[0; 8], &[0x20], &frame(&[0x88, 1], &[0; 4])]),
+        ),
+        ("radiotap", LinkType(127), join(&[&[0, 0, 8, 0, 0, 0, 0, 0], &frame(&[0x08, 2], &[])])),
+    ]
+}
+
 /// What comes between an Ethernet header and IP.
 fn ethernet_stacks(inner: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let snap = join(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], inner]);
+    let snap = join(&[&SNAP, inner]);
     let pppoe = |version: u8| {
         let length = (inner.len() + 2) as u16;
         join(&[&[version, 0, 0, 1], &length.to_be_bytes(), &[0, 0x21], inner])
@@ -134,12 +151,10 @@ fn ethernet_stacks(inner: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// IPv4 packets that carry the packet.
-fn tunnels(inner: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+/// UDP datagrams that carry the packet.
+fn udp_tunnels(inner: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let frame = ethernet(0x0800, inner);
     let vxlan = join(&[&[8, 0, 0, 0, 0, 0, 42, 0], &frame]);
-    let gre = |head: &[u8], payload: &[u8]| ip4(47, &join(&[head, payload]));
-    let gtp_length = inner.len() as u16;
     let teredo6 = {
         let mut packet = ip6(4, inner);
         packet[8..24].copy_from_slice(&[0x20, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
@@ -168,7 +183,7 @@ fn tunnels(inner: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
             udp(
                 2152,
                 2152,
-                &join(&[&[0x30, 255], &gtp_length.to_be_bytes(), &[0, 0, 0, 1], inner]),
+                &join(&[&[0x30, 255], &(inner.len() as u16).to_be_bytes(), &[0, 0, 0, 1], inner]),
             ),
         ),
         (
@@ -179,7 +194,7 @@ fn tunnels(inner: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
                 2152,
                 &join(&[
                     &[0x36, 255],
-                    &(gtp_length + 8).to_be_bytes(),
+                    &(inner.len() as u16 + 8).to_be_bytes(),
                     &[0, 0, 0, 1, 0, 7, 0, 0x85, 1, 0, 9, 0],
                     inner,
                 ]),
@@ -195,6 +210,14 @@ fn tunnels(inner: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
                 &join(&[&[0, 1, 0, 0], &[1; 8], &[0], &[0, 0, 1, 2, 3, 4, 5, 6], &teredo6]),
             ),
         ),
+    ]
+}
+
+/// IP protocols that carry the packet.
+fn ip_tunnels(inner: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let frame = ethernet(0x0800, inner);
+    let gre = |head: &[u8], payload: &[u8]| ip4(47, &join(&[head, payload]));
+    vec![
         ("gre", gre(&[0, 0, 8, 0], inner)),
         ("gre with key", gre(&[0x20, 0, 8, 0, 0, 0, 0, 1], inner)),
         (
@@ -331,11 +354,14 @@ fn a_port_alone_makes_no_tunnel() {
     let frame = ethernet(0x0800, &packet4(PAYLOAD));
     let mut long_inner = packet4(PAYLOAD);
     long_inner[2..4].copy_from_slice(&2000u16.to_be_bytes());
+    let mut long_inner6 = packet6(PAYLOAD);
+    long_inner6[4..6].copy_from_slice(&2000u16.to_be_bytes());
     for (port, payload) in [
         (4789, join(&[&[0; 8], &frame])),
         (4789, join(&[&[8, 0, 0, 0, 0, 0, 42, 1], &frame])),
         (4789, join(&[&[8, 0, 0, 0, 0, 0, 42, 0], &ethernet(0x0800, &packet6(b""))])),
         (4789, join(&[&[8, 0, 0, 0, 0, 0, 42, 0], &ethernet(0x0800, &long_inner)])),
+        (4789, join(&[&[8, 0, 0, 0, 0, 0, 42, 0], &ethernet(0x86dd, &long_inner6)])),
         (4789, vec![8, 0, 0]),
         (6081, join(&[&[0x40, 0, 0x65, 0x58, 0, 0, 42, 0], &frame])),
         (6081, join(&[&[0, 0, 0x12, 0x34, 0, 0, 42, 0], &frame])),
@@ -351,6 +377,16 @@ fn a_port_alone_makes_no_tunnel() {
             "{payload:02x?}"
         );
     }
+}
+
+#[test]
+fn a_tunnel_packet_ends_with_its_datagram() {
+    let frame = ethernet(0x0800, &packet4(PAYLOAD));
+    let mut packet = udp(1, 4789, &join(&[&[8, 0, 0, 0, 0, 0, 42, 0], &frame]));
+    assert!(matches!(dissect(RAW, &packet), Dissected::Segment(_)));
+    // UDP's length, after the IPv4 header: less than the packet inside.
+    packet[24..26].copy_from_slice(&60u16.to_be_bytes());
+    assert_eq!(dissect(RAW, &packet), Dissected::Other("udp"));
 }
 
 #[test]

@@ -98,6 +98,11 @@ fn an_identification_used_again_is_another_datagram() {
         assert_eq!(results.last(), Some(&Dissected::Segment(segment4(&payload))));
     }
     assert_eq!(dissector.fragment_counters().reassembled, 2);
+    // The same bytes, but the datagram ends with them.
+    let shorter = packet4(&[b'b'; 200]);
+    let results = feed(&mut dissector, &[fragment4(&shorter[..200], 104, 180)]);
+    assert_eq!(results, [Dissected::Fragment]);
+    assert_eq!(dissector.unfinished_datagrams(), 1);
 }
 
 #[test]
@@ -197,6 +202,13 @@ fn limits_hold_and_are_counted() {
     }
     assert_eq!(dissector.unfinished_datagrams(), FRAGMENT_DATAGRAMS);
     assert_eq!(dissector.fragment_counters().evicted, extra as u64);
+    // The oldest went, the newest are there.
+    for (id, whole) in [(0, false), ((FRAGMENT_DATAGRAMS + extra - 1) as u16, true)] {
+        let mut last = fragment4(&small, 40, 80);
+        last[4..6].copy_from_slice(&id.to_be_bytes());
+        let results = feed(&mut dissector, &[last]);
+        assert_eq!(matches!(results[0], Dissected::Segment(_)), whole);
+    }
 
     // Fragments at the far end take all the room before them.
     let mut dissector = Dissector::new();
@@ -228,6 +240,9 @@ fn ipv6_fragments_may_differ_in_next_header() {
     let packet = packet6(&payload);
     let mut last = fragment6(&packet, 104, 220);
     last[40] = 60;
-    let results = feed(&mut Dissector::new(), &[last, fragment6(&packet, 0, 104)]);
-    assert_eq!(results, [Dissected::Fragment, Dissected::Segment(segment6(&payload))]);
+    let first = fragment6(&packet, 0, 104);
+    for order in [[&last, &first], [&first, &last]] {
+        let results = feed(&mut Dissector::new(), &order.map(Clone::clone));
+        assert_eq!(results, [Dissected::Fragment, Dissected::Segment(segment6(&payload))]);
+    }
 }

@@ -65,6 +65,15 @@ fn padding_is_no_payload() {
 }
 
 #[test]
+fn the_802_3_length_bounds_what_ip_leaves_open() {
+    let mut packet = packet4(PAYLOAD);
+    packet[2..4].fill(0);
+    let mut frame = ethernet(packet.len() as u16 + 3, &join(&[&[6, 6, 3], &packet]));
+    frame.extend_from_slice(&[0xee; 9]);
+    assert_eq!(dissect(ETHERNET, &frame), Dissected::Segment(segment4(PAYLOAD)));
+}
+
+#[test]
 fn ip_length_tells_what_was_on_the_wire() {
     // Even where the capture's own original length does not.
     let packet = packet4(PAYLOAD);

@@ -65,11 +65,6 @@ impl Decoder {
         self.table.invalidate();
     }
 
-    /// Whether fields may turn out unknown.
-    pub fn is_open(&self) -> bool {
-        self.table.is_open()
-    }
-
     /// Decodes a whole header block, giving each field to `each`. After an
     /// error the rest of the block and the table are unknown.
     pub fn decode(

@@ -79,11 +79,6 @@ impl Table {
         }
     }
 
-    /// Whether entries may exist that were not seen.
-    pub fn is_open(&self) -> bool {
-        self.open
-    }
-
     /// Forgets everything: inserts or size updates may have been missed.
     pub fn invalidate(&mut self) {
         self.clear();

@@ -1,0 +1,188 @@
+//! One request and its response while they are being read, and the verdict
+//! on them once they are put out.
+
+use crate::analyze::decode::grpc::Call;
+use crate::analyze::decode::{Direction, End};
+use crate::analyze::transaction::{Completeness, Message, Outcome, Transaction, Value};
+use crate::time::Timestamp;
+
+/// How far a message has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// No byte of it was seen.
+    #[default]
+    Missing,
+    /// It is being read.
+    Open,
+    /// Its end was seen.
+    Whole,
+    /// Its end will not be seen.
+    Cut,
+}
+
+/// What a request's method means for its response's framing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// Not seen.
+    #[default]
+    Unknown,
+    /// HEAD: no body whatever the head says.
+    Head,
+    /// CONNECT: a 2xx makes a tunnel.
+    Connect,
+    /// Any other.
+    Other,
+}
+
+/// A transaction in the making.
+#[derive(Debug)]
+pub struct Exchange {
+    /// What is known so far.
+    pub transaction: Transaction,
+    /// State of the request and of the response.
+    pub parts: [Part; 2],
+    /// Latest capture time of each.
+    pub latest: [Option<Timestamp>; 2],
+    /// Method of the request.
+    pub method: Method,
+    /// Bytes of it, or what would prove its pairing, were not captured.
+    pub gap: bool,
+    /// It, or what would prove its pairing, began before the capture.
+    pub late: bool,
+    /// The pairing awaits confirmation.
+    pub tentative: bool,
+    /// Client bytes after the request wait for the response to tell what they are.
+    pub hold: bool,
+    /// How the direction of the missing part ended.
+    pub closed: Option<End>,
+    /// Interim responses seen.
+    pub informational: u64,
+    /// HTTP2-Settings of an upgrade request.
+    pub settings: Option<Box<[u8]>>,
+    /// gRPC-Web in the bodies.
+    pub call: Option<Box<Call>>,
+}
+
+impl Exchange {
+    /// Nothing of it was seen yet.
+    pub fn new(protocol: &'static str) -> Self {
+        Self {
+            transaction: Transaction::new(protocol),
+            parts: [Part::Missing; 2],
+            latest: [None; 2],
+            method: Method::Unknown,
+            gap: false,
+            late: false,
+            tentative: false,
+            hold: false,
+            closed: None,
+            informational: 0,
+            settings: None,
+            call: None,
+        }
+    }
+
+    /// The message that goes this way.
+    pub fn message(&mut self, direction: Direction) -> Option<&mut Message> {
+        match direction {
+            Direction::ToServer => self.transaction.request.as_mut(),
+            Direction::ToClient => self.transaction.response.as_mut(),
+        }
+    }
+
+    /// Takes in that bytes of the message were captured at `at`.
+    pub fn seen(&mut self, direction: Direction, at: Option<Timestamp>) {
+        let so_far = self.latest[direction.index()];
+        if let Some(message) = self.message(direction) {
+            self.latest[direction.index()] = message.seen(at, so_far);
+        }
+    }
+
+    /// Counts body bytes, seen or known to be missing.
+    pub fn body(&mut self, direction: Direction, data: &[u8]) {
+        if let Some(message) = self.message(direction) {
+            message.body_bytes += data.len() as u64;
+        }
+        if let Some(call) = &mut self.call {
+            call.data(direction, data);
+        }
+    }
+
+    /// Counts body bytes that are known to be missing.
+    pub fn body_gap(&mut self, direction: Direction, len: u64) {
+        self.gap = true;
+        if let Some(message) = self.message(direction) {
+            message.body_bytes = message.body_bytes.saturating_add(len);
+        }
+        if let Some(call) = &mut self.call {
+            call.gap(direction, len);
+        }
+    }
+
+    /// The end of a message was seen.
+    pub fn ends(&mut self, direction: Direction) {
+        self.parts[direction.index()] = Part::Whole;
+        let end = self.latest[direction.index()];
+        if let Some(message) = self.message(direction) {
+            message.end = end;
+        }
+    }
+
+    /// The end of a message will not be seen.
+    pub fn cut(&mut self, direction: Direction, closed: Option<End>) {
+        self.parts[direction.index()] = Part::Cut;
+        self.closed = self.closed.or(closed);
+    }
+
+    /// Time of its first byte.
+    pub fn start(&self) -> Option<Timestamp> {
+        self.transaction.start()
+    }
+
+    /// Bytes of memory held, without itself.
+    pub fn memory(&self) -> usize {
+        let message = |m: &Option<Message>| m.as_ref().map_or(0, Message::memory);
+        message(&self.transaction.request) + message(&self.transaction.response)
+    }
+
+    /// The transaction with its verdict.
+    pub fn finish(mut self) -> Transaction {
+        self.transaction.outcome = self.outcome();
+        self.transaction.completeness = self.completeness();
+        if self.informational > 0 {
+            let count = Value::Number(self.informational);
+            self.transaction.attributes.push(("http.informational", count));
+        }
+        if let Some(call) = self.call {
+            call.finish(&mut self.transaction);
+        }
+        self.transaction
+    }
+
+    fn outcome(&self) -> Outcome {
+        let status = self.transaction.status().map_or(Outcome::Unknown, Outcome::of_status);
+        match (self.parts, self.closed) {
+            ([_, Part::Whole], _) => status,
+            (_, Some(End::Reset(_))) => Outcome::Reset,
+            ([Part::Whole, Part::Missing], Some(End::Fin)) => Outcome::Unanswered,
+            // The head says so; only success is not a success before its end.
+            ([_, Part::Cut], _) if status.is_error() => status,
+            _ => Outcome::Unknown,
+        }
+    }
+
+    fn completeness(&self) -> Completeness {
+        let ended = |end| matches!(end, Some(End::Fin | End::Reset(_)) | None);
+        if self.gap {
+            Completeness::Gap
+        } else if self.late {
+            Completeness::LateJoin
+        } else if self.parts.iter().any(|p| matches!(p, Part::Cut | Part::Open)) {
+            Completeness::Truncated
+        } else if self.parts.contains(&Part::Missing) {
+            if ended(self.closed) { Completeness::Unpaired } else { Completeness::Truncated }
+        } else {
+            Completeness::Complete
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! One direction: where the input stands, and the bytes carried over from
+//! chunk to chunk while a head is not whole.
+
+use super::body::Chunked;
+use super::head::{head_end, may_be_request, may_be_response, request_line, status_line, without_cr};
+use crate::analyze::decode::{Content, Direction, End, GapCause};
+use crate::time::{Timestamp, earliest, latest};
+
+/// Longest first line that resynchronisation waits for.
+const RESYNC_LINE: usize = 8 << 10;
+
+/// What the next byte of a direction belongs to.
+#[derive(Debug)]
+pub enum State {
+    /// A head, or the empty lines before one.
+    Head,
+    /// Unknown: the next head is looked for.
+    Resync,
+    /// That many bytes of body.
+    Length(u64),
+    /// A body in chunked coding.
+    Chunked(Box<Chunked>),
+    /// A body until the connection closes.
+    UntilClose,
+    /// A body of that length, or none and the next head, where the response
+    /// may answer a HEAD that was not seen.
+    Maybe(u64),
+    /// Not known before the response is: kept in `held`.
+    Hold,
+}
+
+/// Times and place of the bytes of a head.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mark {
+    /// Earliest capture time.
+    pub start: Option<Timestamp>,
+    /// Latest capture time.
+    pub end: Option<Timestamp>,
+    /// Packet of the first byte.
+    pub packet: u64,
+    /// Packet of the last byte.
+    pub last: u64,
+}
+
+/// A chunk that waits.
+#[derive(Debug)]
+pub struct Held {
+    /// See [`crate::analyze::decode::Chunk`].
+    pub at: Option<Timestamp>,
+    /// See [`crate::analyze::decode::Chunk`].
+    pub packet: u64,
+    bytes: Vec<u8>,
+    gap: Option<(u64, GapCause)>,
+}
+
+impl Held {
+    /// Keeps a chunk that is not an end.
+    pub fn new(at: Option<Timestamp>, packet: u64, content: Content<'_>) -> Self {
+        let mut held = Self { at, packet, bytes: Vec::new(), gap: None };
+        match content {
+            Content::Data(data) => held.bytes = data.to_vec(),
+            Content::Gap(len, cause) => held.gap = Some((len, cause)),
+            Content::End(_) => {}
+        }
+        held
+    }
+
+    /// What was kept.
+    pub fn content(&self) -> Content<'_> {
+        self.gap.map_or(Content::Data(&self.bytes), |(len, cause)| Content::Gap(len, cause))
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
+}
+
+/// One direction of the connection.
+#[derive(Debug)]
+pub struct Half {
+    /// What comes next.
+    pub state: State,
+    /// Bytes of a head that is not whole, or of a line while looking for one.
+    pub carry: Vec<u8>,
+    /// How far `carry` is known not to hold the end of a head.
+    scanned: usize,
+    /// Of the bytes in `carry`.
+    pub mark: Mark,
+    /// Joined late, and no byte seen yet.
+    pub late: bool,
+    /// How it ended.
+    pub ended: Option<End>,
+    /// Chunks that wait for the response to the last request.
+    pub held: Vec<Held>,
+}
+
+impl Half {
+    /// Of a connection joined late or not.
+    pub fn new(late: bool) -> Self {
+        Self {
+            state: if late { State::Resync } else { State::Head },
+            carry: Vec::new(),
+            scanned: 0,
+            mark: Mark::default(),
+            late,
+            ended: None,
+            held: Vec::new(),
+        }
+    }
+
+    /// Whether no message is being read.
+    pub fn idle(&self) -> bool {
+        matches!(self.state, State::Head) && self.carry.is_empty()
+    }
+
+    /// Takes in where bytes of a head come from.
+    pub fn touch(&mut self, at: Option<Timestamp>, packet: u64) {
+        if self.carry.is_empty() {
+            self.mark = Mark { start: at, end: at, packet, last: packet };
+        } else {
+            self.mark.start = earliest(self.mark.start, at);
+            self.mark.end = latest(self.mark.end, at);
+            self.mark.last = packet;
+        }
+    }
+
+    /// Keeps the beginning of a head.
+    pub fn begin_carry(&mut self, input: &[u8]) {
+        self.carry.clear();
+        self.scanned = 0;
+        self.carry.extend_from_slice(input);
+    }
+
+    /// Adds to the beginning of a head. The end of the head in `carry`, once
+    /// it is whole.
+    pub fn add_carry(&mut self, input: &[u8]) -> Option<usize> {
+        self.carry.extend_from_slice(input);
+        let end = head_end(&self.carry, self.scanned);
+        // An empty line takes at most three bytes to be told.
+        self.scanned = self.carry.len().saturating_sub(3);
+        end
+    }
+
+    /// Forgets what was carried.
+    pub fn drop_carry(&mut self) {
+        self.carry.clear();
+        self.scanned = 0;
+    }
+
+    /// Looks for a head at the beginning of `input`, which begins a segment,
+    /// and behind each empty line. Leaves `carry` at what may be one; true
+    /// once it surely is one, with `carry` to be read as the start of a head.
+    pub fn resync(
+        &mut self,
+        direction: Direction,
+        input: &[u8],
+        at: Option<Timestamp>,
+        packet: u64,
+    ) -> bool {
+        if !self.carry.is_empty() {
+            self.touch(at, packet);
+            self.carry.extend_from_slice(input);
+            match begins_head(direction, &self.carry) {
+                Some(true) => return true,
+                None if self.carry.len() < RESYNC_LINE => return false,
+                _ => self.drop_carry(),
+            }
+        }
+        let mut from = 0;
+        loop {
+            let rest = input.get(from..).unwrap_or_default();
+            let verdict = begins_head(direction, rest);
+            if verdict != Some(false) && !rest.is_empty() {
+                self.touch(at, packet);
+                self.begin_carry(rest);
+                return verdict == Some(true);
+            }
+            match head_end(input, from) {
+                Some(next) => from = next,
+                None => return false,
+            }
+        }
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        let body = match &self.state {
+            State::Chunked(chunked) => size_of::<Chunked>() + chunked.memory(),
+            _ => 0,
+        };
+        self.carry.capacity() + body + self.held.iter().map(Held::memory).sum::<usize>()
+    }
+}
+
+/// Whether bytes begin a head; None where more are needed to tell.
+fn begins_head(direction: Direction, bytes: &[u8]) -> Option<bool> {
+    let line = memchr::memchr(b'\n', bytes).and_then(|end| bytes.get(..end)).map(without_cr);
+    match (direction, line) {
+        (Direction::ToServer, Some(line)) => Some(request_line(line).is_some()),
+        (Direction::ToClient, Some(line)) => Some(status_line(line).is_some()),
+        (Direction::ToServer, None) if may_be_request(bytes) => None,
+        (Direction::ToClient, None) if may_be_response(bytes) => None,
+        _ => Some(false),
+    }
+}

@@ -1,0 +1,371 @@
+//! What a head, whole or cut, does to the connection.
+
+use super::body::{Facts, Framing, names};
+use super::exchange::{Exchange, Method, Part};
+use super::half::{Mark, State};
+use super::head::{
+    Head, Parsed, RequestLine, StatusLine, Version, parse_request, parse_response, request_line,
+    slots, split_fields, status_line, unfold, without_cr,
+};
+use super::{Detector, Http1, Mode, log, websocket};
+use crate::analyze::decode::grpc::Call;
+use crate::analyze::decode::{Direction, End, Late, Sink, http2};
+use crate::analyze::fields::Fields;
+use crate::analyze::transaction::Message;
+
+impl Http1 {
+    /// Reads a head at the beginning of `input` and says how many bytes it
+    /// took; None while it is not whole. Bytes that are no head take none
+    /// and start resynchronisation.
+    pub(super) fn whole_head(
+        &mut self,
+        direction: Direction,
+        mark: Mark,
+        input: &[u8],
+        out: &mut Sink<'_>,
+    ) -> Option<usize> {
+        let mut slots = slots();
+        let used = match direction {
+            Direction::ToServer => match parse_request(input, &mut slots) {
+                Ok(Parsed::Complete(head, used)) => {
+                    self.request_head(&head, mark, out);
+                    Some(used)
+                }
+                Ok(Parsed::Incomplete) => return None,
+                Err(_) => None,
+            },
+            Direction::ToClient => match parse_response(input, &mut slots) {
+                Ok(Parsed::Complete(head, used)) => {
+                    self.response_head(&head, mark, out);
+                    Some(used)
+                }
+                Ok(Parsed::Incomplete) => return None,
+                Err(_) => None,
+            },
+        };
+        if used.is_none() {
+            out.anomaly("unexpected-bytes");
+            self.lost(direction, out);
+        }
+        Some(used.unwrap_or(0))
+    }
+
+    fn request_head(
+        &mut self,
+        head: &Head<'_, '_, RequestLine<'_>>,
+        mark: Mark,
+        out: &mut Sink<'_>,
+    ) {
+        let facts = Facts::of(&head.fields);
+        let RequestLine { method, target, version } = head.line;
+        out.event(Direction::ToServer, mark.start, || log::request(head, facts.host));
+        let mut exchange = Exchange::new(version.protocol());
+        let mut message = new_message(mark, out);
+        request_texts(&mut message, method, target, facts.host);
+        if out.wants.headers || facts.grpc {
+            head.fields.each(|name, value| push_field(&mut message.head, name, value));
+        }
+        exchange.method = kind_of(method);
+        exchange.hold = exchange.method == Method::Connect || facts.upgrade.is_some();
+        if facts.upgrade.is_some() {
+            exchange.settings = facts.settings.map(Box::from);
+        }
+        if facts.grpc {
+            exchange.call = Call::detect(&message);
+        }
+        self.begin_request(exchange, message, mark, out);
+        let framing = facts.request_framing();
+        if let Some(exchange) = self.pairing.current(Direction::ToServer) {
+            head_anomalies(exchange, head.malformed, &facts);
+        }
+        self.body_begins(Direction::ToServer, framing, mark, out);
+    }
+
+    fn begin_request(
+        &mut self,
+        mut exchange: Exchange,
+        message: Message,
+        mark: Mark,
+        out: &mut Sink<'_>,
+    ) {
+        exchange.transaction.request = Some(message);
+        exchange.parts[0] = Part::Open;
+        exchange.latest[0] = mark.end;
+        let idle = self.halves[1].idle();
+        self.pairing.request(exchange, idle, out);
+    }
+
+    fn response_head(
+        &mut self,
+        head: &Head<'_, '_, StatusLine<'_>>,
+        mark: Mark,
+        out: &mut Sink<'_>,
+    ) {
+        let facts = Facts::of(&head.fields);
+        let StatusLine { version, status, .. } = head.line;
+        out.event(Direction::ToClient, mark.start, || log::response(head));
+        if matches!(status, 100 | 102..=199) {
+            if let Some(exchange) = self.pairing.next_certain() {
+                exchange.informational += 1;
+            }
+            return self.ready(Direction::ToClient);
+        }
+        let mut message = new_message(mark, out);
+        message.status = Some(status);
+        let exchange = self.begin_response(version.protocol(), mark, out);
+        if out.wants.headers || facts.grpc || exchange.call.is_some() {
+            head.fields.each(|name, value| push_field(&mut message.head, name, value));
+        }
+        if facts.grpc && exchange.call.is_none() {
+            exchange.call = Call::detect(&message);
+        }
+        exchange.transaction.response = Some(message);
+        head_anomalies(exchange, head.malformed, &facts);
+        // A tentative pair says nothing for certain about the body.
+        let method = if exchange.tentative { Method::Unknown } else { exchange.method };
+        if status == 101 || (method == Method::Connect && (200..300).contains(&status)) {
+            return self.switch(status, &facts, out);
+        }
+        exchange.hold = false;
+        let framing = match (method, facts.response_framing(status)) {
+            (Method::Head, _) => Framing::None,
+            (_, framing) => framing,
+        };
+        match framing {
+            Framing::Length(len) if method == Method::Unknown => {
+                self.half(Direction::ToClient).drop_carry();
+                self.half(Direction::ToClient).state = State::Maybe(len);
+            }
+            _ => self.body_begins(Direction::ToClient, framing, mark, out),
+        }
+        self.release(out);
+    }
+
+    fn begin_response(
+        &mut self,
+        protocol: &'static str,
+        mark: Mark,
+        out: &mut Sink<'_>,
+    ) -> &mut Exchange {
+        let exchange = self.pairing.response(protocol, out);
+        exchange.latest[1] = mark.end;
+        exchange
+    }
+
+    /// A direction is between messages.
+    fn ready(&mut self, direction: Direction) {
+        let half = self.half(direction);
+        half.state = State::Head;
+        half.drop_carry();
+    }
+
+    fn body_begins(
+        &mut self,
+        direction: Direction,
+        framing: Framing,
+        mark: Mark,
+        out: &mut Sink<'_>,
+    ) {
+        self.ready(direction);
+        self.half(direction).state = match framing {
+            Framing::None => return self.message_ended(direction, mark.last, out),
+            Framing::Length(len) => State::Length(len),
+            Framing::Chunked => State::Chunked(Box::default()),
+            Framing::UntilClose => State::UntilClose,
+        };
+    }
+
+    /// The response being read makes the connection something else.
+    fn switch(&mut self, status: u16, facts: &Facts<'_>, out: &mut Sink<'_>) {
+        self.ready(Direction::ToClient);
+        let Some(mut exchange) = self.pairing.take_current() else { return };
+        exchange.ends(Direction::ToClient);
+        if exchange.parts[0] == Part::Open {
+            exchange.cut(Direction::ToServer, None);
+        }
+        self.ready(Direction::ToServer);
+        let upgrade = facts.upgrade.filter(|_| status == 101).unwrap_or_default();
+        let late = Late::default();
+        if names(upgrade, b"websocket") {
+            out.kind("websocket");
+            let connection = Box::new(websocket::Connection::new(facts.deflate));
+            self.mode = Mode::WebSocket { connection, exchange: Box::new(exchange) };
+        } else if names(upgrade, b"h2c") && exchange.transaction.request.is_some() {
+            out.kind(http2::PROTOCOL.name);
+            let settings = exchange.settings.take();
+            let request = exchange.transaction.request.take().unwrap_or_default();
+            let decoder = http2::upgraded(request, settings.as_deref(), late);
+            self.mode = Mode::Nested(decoder);
+        } else {
+            self.mode = Mode::Nested(Box::new(Detector::new(late)));
+            out.transaction(exchange.finish());
+        }
+        self.release(out);
+    }
+
+    /// Makes what can be made of a head that will not be whole: the first
+    /// line if that is, and the host of a request.
+    pub(super) fn salvage(
+        &mut self,
+        direction: Direction,
+        end: Option<End>,
+        anomaly: Option<&'static str>,
+        out: &mut Sink<'_>,
+    ) {
+        let half = self.half(direction);
+        if half.carry.is_empty() {
+            return;
+        }
+        let (mark, carry) = (half.mark, std::mem::take(&mut half.carry));
+        let gap = end.is_none() && anomaly.is_none();
+        // Only lines whose end was seen are known to be whole.
+        let whole = memchr::memrchr(b'\n', &carry).and_then(|at| carry.get(..=at));
+        let lines = whole.unwrap_or_default();
+        let first = memchr::memchr(b'\n', lines).unwrap_or(0);
+        let (line, fields) = lines.split_at_checked(first).unwrap_or_default();
+        let line = without_cr(line);
+        match direction {
+            Direction::ToServer => self.cut_request(line, fields, mark, gap, anomaly, out),
+            Direction::ToClient => self.cut_response(line, fields, mark, (gap, end), anomaly, out),
+        }
+    }
+
+    fn cut_request(
+        &mut self,
+        line: &[u8],
+        fields: &[u8],
+        mark: Mark,
+        gap: bool,
+        anomaly: Option<&'static str>,
+        out: &mut Sink<'_>,
+    ) {
+        let line = request_line(line);
+        let protocol = line.map_or(Version::Http11, |line| line.version).protocol();
+        let mut exchange = Exchange::new(protocol);
+        let mut message = new_message(mark, out);
+        let mut host = None;
+        let keep = out.wants.headers;
+        let mut kept = Fields::default();
+        split_fields(fields, |name, value| {
+            if name.eq_ignore_ascii_case(b"host") {
+                host.get_or_insert(value);
+            }
+            if keep {
+                push_field(&mut kept, name, value);
+            }
+        });
+        message.head = if keep { kept } else { message.head };
+        if let Some(RequestLine { method, target, .. }) = line {
+            request_texts(&mut message, method, target, host);
+            exchange.method = kind_of(method);
+        }
+        exchange.gap = gap;
+        self.begin_request(exchange, message, mark, out);
+        if let Some(exchange) = self.pairing.current(Direction::ToServer) {
+            exchange.cut(Direction::ToServer, None);
+            anomaly.into_iter().for_each(|name| exchange.transaction.anomaly(name));
+        }
+    }
+
+    fn cut_response(
+        &mut self,
+        line: &[u8],
+        fields: &[u8],
+        mark: Mark,
+        (gap, end): (bool, Option<End>),
+        anomaly: Option<&'static str>,
+        out: &mut Sink<'_>,
+    ) {
+        let line = status_line(line);
+        if let Some(StatusLine { status: 100 | 102..=199, .. }) = line {
+            return;
+        }
+        let mut message = new_message(mark, out);
+        message.status = line.map(|line| line.status);
+        if out.wants.headers {
+            split_fields(fields, |name, value| push_field(&mut message.head, name, value));
+        }
+        let protocol = line.map_or(Version::Http11, |line| line.version).protocol();
+        let exchange = self.begin_response(protocol, mark, out);
+        exchange.transaction.response = Some(message);
+        exchange.gap |= gap;
+        anomaly.into_iter().for_each(|name| exchange.transaction.anomaly(name));
+        self.pairing.response_cut(end, out);
+        if line.is_none() && end.is_none() {
+            // It may have been an interim response.
+            self.pairing.unsure();
+        }
+    }
+
+    /// Keeps the trailers of the current message where they are wanted.
+    pub(super) fn trailers(&mut self, direction: Direction, out: &mut Sink<'_>) {
+        let State::Chunked(chunked) = &self.halves[direction.index()].state else { return };
+        let Some(exchange) = self.pairing.current(direction) else { return };
+        if !(out.wants.headers || exchange.call.is_some()) || chunked.trailer().len() <= 2 {
+            return;
+        }
+        if let Some(message) = exchange.message(direction) {
+            message.trailers = out.fields();
+            let trailers = &mut message.trailers;
+            split_fields(chunked.trailer(), |name, value| push_field(trailers, name, value));
+        }
+    }
+}
+
+fn new_message(mark: Mark, out: &mut Sink<'_>) -> Message {
+    let head = out.fields();
+    Message { head, start: mark.start, packet: mark.packet, ..Message::default() }
+}
+
+fn push_field(fields: &mut Fields, name: &[u8], value: &[u8]) {
+    if memchr::memchr(b'\n', value).is_some() {
+        fields.push(name, &unfold(value));
+    } else {
+        fields.push(name, value);
+    }
+}
+
+fn head_anomalies(exchange: &mut Exchange, malformed: bool, facts: &Facts<'_>) {
+    if malformed {
+        exchange.transaction.anomaly("malformed-head");
+    }
+    facts.anomalies(|name| exchange.transaction.anomaly(name));
+}
+
+fn kind_of(method: &[u8]) -> Method {
+    match method {
+        b"HEAD" => Method::Head,
+        b"CONNECT" => Method::Connect,
+        _ => Method::Other,
+    }
+}
+
+/// Fills in method, scheme, authority and path (RFC 9112 section 3.2).
+fn request_texts(message: &mut Message, method: &[u8], target: &[u8], host: Option<&[u8]>) {
+    let absolute = absolute_form(target);
+    let authority = match absolute {
+        Some((_, authority)) => Some(authority),
+        None if method == b"CONNECT" => Some(target),
+        None => host,
+    };
+    message.method = Some(message.head.store(method));
+    message.path = Some(message.head.store(target));
+    message.authority = authority.map(|text| message.head.store(text));
+    let scheme = absolute.map_or(&b"http"[..], |(scheme, _)| scheme);
+    message.scheme = Some(message.head.store(scheme));
+}
+
+/// Scheme and authority of a target in absolute form.
+fn absolute_form(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    if target.first().is_none_or(|b| !b.is_ascii_alphabetic()) {
+        return None;
+    }
+    let end = memchr::memmem::find(target, b"://")?;
+    let (scheme, rest) = target.split_at_checked(end)?;
+    if !scheme.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.')) {
+        return None;
+    }
+    let rest = rest.get(3..)?;
+    let len = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    Some((scheme, rest.get(..len)?))
+}
