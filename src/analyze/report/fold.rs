@@ -86,9 +86,18 @@ pub fn split_absolute(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
 }
 
 fn fold_segment(segment: &[u8], out: &mut Vec<u8>) {
-    let Some(shape) = Shape::of(segment) else {
+    // Most segments are words, whole numbers or UUIDs.
+    let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 {
         return out.extend_from_slice(segment);
-    };
+    }
+    if digits == segment.len() {
+        return out.extend_from_slice(b"{n}");
+    }
+    if uuid(segment) == Some(segment.len()) {
+        return out.extend_from_slice(b"{uuid}");
+    }
+    let shape = Shape::of(segment);
     if shape.numeric && fold_numbers(segment, out) {
         return;
     }
@@ -114,19 +123,15 @@ struct Shape {
 }
 
 impl Shape {
-    /// None where nothing can fold: there is no digit, and no run of letters
-    /// as long as a hash without digits would be.
-    fn of(segment: &[u8]) -> Option<Self> {
+    fn of(segment: &[u8]) -> Self {
         let mut shape =
             Self { upper: false, lower: false, numeric: true, base64url: true, changes: 0 };
-        let mut digit = false;
         let mut before = b' ';
         for byte in segment {
             match byte {
-                b'0'..=b'9' => digit = true,
                 b'a'..=b'z' => (shape.lower, shape.numeric) = (true, false),
                 b'A'..=b'Z' => (shape.upper, shape.numeric) = (true, false),
-                b'-' => {}
+                b'0'..=b'9' | b'-' => {}
                 b'.' | b',' | b'+' => shape.base64url = false,
                 b'_' | b'=' => shape.numeric = false,
                 _ => (shape.numeric, shape.base64url) = (false, false),
@@ -134,7 +139,7 @@ impl Shape {
             shape.changes += usize::from(alternates(before, *byte));
             before = *byte;
         }
-        digit.then_some(shape)
+        shape
     }
 
     fn is_base64url_id(&self, segment: &[u8]) -> bool {

@@ -4,7 +4,10 @@
 //! `docs/output.md` and stay; new ones are added at the end.
 
 use super::Item;
-use super::write::{push_address, push_json, push_json_or_null, push_number, push_time, push_u64};
+use super::write::{
+    push_address, push_json, push_json_or_null, push_json_text, push_number, push_time_quoted,
+    push_u64,
+};
 use crate::analyze::fields::Fields;
 use crate::analyze::transaction::{Grpc, Message, Transaction, Value};
 use crate::time::Timestamp;
@@ -104,11 +107,7 @@ fn write_grpc(grpc: &Grpc, out: &mut Vec<u8>) {
 fn time(name: &[u8], at: Option<Timestamp>, out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     match at {
-        Some(at) => {
-            out.push(b'"');
-            push_time(out, at);
-            out.push(b'"');
-        }
+        Some(at) => push_time_quoted(out, at),
         None => out.extend_from_slice(b"null"),
     }
 }
@@ -146,12 +145,16 @@ fn fields(name: &[u8], fields: Option<&Fields>, out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out.push(b'[');
     for (index, field) in fields.into_iter().flat_map(Fields::iter).enumerate() {
-        comma(index, out);
-        out.push(b'[');
-        push_json(out, field.name);
-        out.push(b',');
-        push_json_or_null(out, field.value);
-        out.push(b']');
+        out.extend_from_slice(if index == 0 { b"[\"" } else { b",[\"" });
+        push_json_text(out, field.name);
+        match field.value {
+            Some(value) => {
+                out.extend_from_slice(b"\",\"");
+                push_json_text(out, value);
+                out.extend_from_slice(b"\"]");
+            }
+            None => out.extend_from_slice(b"\",null]"),
+        }
     }
     out.push(b']');
 }

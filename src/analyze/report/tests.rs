@@ -225,72 +225,31 @@ fn the_first_line_names_the_worst() {
     assert!(first(CaptureTotals { damage, ..clean() }).starts_with("THE CAPTURE IS DAMAGED:"));
 }
 
-/// How fast the lines are; run in release with `--ignored --nocapture`.
 #[test]
-#[ignore = "a measurement, not a test"]
-fn speed() {
-    let mut items = Vec::new();
-    for n in 0..1000_i64 {
-        let mut transaction = match n % 4 {
-            0 => grpc("AddItem", Some(0), n),
-            1 => http1("GET", &format!("/users/{n}/orders"), 200, n, 900 + n),
-            _ => http1("GET", ["/health", "/api/v1/items?page=2"][n as usize % 2], 200, n, 700 + n),
-        };
-        for message in [&mut transaction.request, &mut transaction.response] {
-            let head = &mut message.as_mut().unwrap().head;
-            for name in ["accept", "content-length", "date", "x-request-id", "server", "vary"] {
-                head.push(name.as_bytes(), b"Tue, 14 Nov 2023 22:13:20 GMT");
-            }
-        }
-        items.push(placed(transaction, n as u64 / 50, n as u64));
+fn the_documentation_lists_what_is_written() {
+    let docs = include_str!("../../../docs/output.md");
+    assert!(docs.contains(&format!("`{}`", csv::COLUMNS.join(","))));
+    let mut from = 0;
+    for name in FIELDS {
+        let row = format!("\n| `{name}` |");
+        from += docs[from..].find(&row).unwrap_or_else(|| panic!("{name} is not in its place"));
     }
-    let measure = |name: &str, work: &mut dyn FnMut(&Item<'_>)| {
-        let start = std::time::Instant::now();
-        for _ in 0..300 {
-            items.iter().for_each(|placed| work(&placed.item()));
+    let report = serde_json::to_value(report_of(&everything(), &flows(), capture())).unwrap();
+    let layout = &docs[docs.find("\n## json\n").unwrap()..];
+    let objects = [&report, &report["capture"], &report["loss"], &report["flows"]];
+    let rows = [&report["endpoints"][0], &report["slowest"][0], &report["edges"][0]];
+    for object in objects.into_iter().chain(rows).chain([&report["findings"]["listed"][0]]) {
+        for name in object.as_object().unwrap().keys() {
+            assert!(layout.contains(&format!("`{name}`")), "{name} is not documented");
         }
-        let nanos = start.elapsed().as_nanos() / 300_000;
-        println!("{name}: {nanos} ns per transaction");
-    };
-    let mut out = Vec::new();
-    for headers in [true, false] {
-        measure(&format!("jsonl, headers {headers}"), &mut |item| {
-            if out.len() > 1 << 20 {
-                out.clear();
-            }
-            jsonl::write(item, headers, &mut out);
-        });
     }
-    measure("csv", &mut |item| {
-        if out.len() > 1 << 20 {
-            out.clear();
-        }
-        csv::write(item, &mut out);
-    });
-    let mut aggregate = Aggregate::default();
-    measure("aggregate", &mut |item| aggregate.add(item));
-    let mut shards: Vec<_> = (0..16).map(|_| Aggregate::default()).collect();
-    measure("aggregate, 16 shards", &mut |item| {
-        shards[item.connection as usize % 16].add(item);
-    });
-    let mut n = 0;
-    measure("aggregate, all paths new", &mut |item| {
-        n += 1;
-        let mut placed = placed(http1("GET", &format!("/users/{n}/orders"), 200, n, 5), 1, 0);
-        placed.connection = item.connection;
-        aggregate.add(&placed.item());
-    });
-    let line = vec![b'x'; 500];
-    let mut sorter = Sorter::default();
-    let mut n = 0;
-    measure("sorter of 500-byte lines", &mut |item| {
-        n += 1;
-        let start = at(n ^ 0x3f);
-        sorter.push(SortKey { start, ..item.sort_key() }, &line).unwrap();
-        if n % 4096 == 0 {
-            sorter.advance(at(n - 64), &mut std::io::sink()).unwrap();
-        }
-    });
+}
+
+#[test]
+fn shards_and_sorters_may_move_between_threads() {
+    fn movable<T: Send>() {}
+    movable::<Aggregate>();
+    movable::<Sorter>();
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! the transaction did, so nothing here goes through `fmt`.
 
 use std::cell::Cell;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::time::Timestamp;
 
@@ -59,10 +59,10 @@ pub fn push_number(out: &mut Vec<u8>, value: Option<u64>) {
 /// zone, which captures do not hold.
 pub fn push_address(out: &mut Vec<u8>, address: SocketAddr) {
     match address.ip() {
-        ip @ IpAddr::V4(_) => push_ip(out, ip),
-        ip @ IpAddr::V6(_) => {
+        IpAddr::V4(ip) => push_ipv4(out, ip),
+        IpAddr::V6(ip) => {
             out.push(b'[');
-            push_ip(out, ip);
+            push_ipv6(out, ip);
             out.push(b']');
         }
     }
@@ -70,25 +70,48 @@ pub fn push_address(out: &mut Vec<u8>, address: SocketAddr) {
     push_u64(out, u64::from(address.port()));
 }
 
-/// Appends an address as RFC 5952 wants it.
-pub fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            push_u64(out, a.into());
-            for octet in [b, c, d] {
-                out.push(b'.');
-                push_u64(out, octet.into());
-            }
+/// Each octet in decimal with a dot behind, and how long that is.
+const OCTETS: [([u8; 4], usize); 256] = {
+    let mut octets = [([b'.'; 4], 0); 256];
+    let mut n = 0;
+    while n < 256 {
+        let digits = [b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8];
+        let len = if n >= 100 {
+            3
+        } else if n >= 10 {
+            2
+        } else {
+            1
+        };
+        let mut digit = 0;
+        while digit < len {
+            octets[n].0[digit] = digits[3 - len + digit];
+            digit += 1;
         }
-        IpAddr::V6(ip) => push_ipv6(out, ip),
+        octets[n].1 = len + 1;
+        n += 1;
     }
+    octets
+};
+
+fn push_ipv4(out: &mut Vec<u8>, ip: Ipv4Addr) {
+    let mut text = [0; 16];
+    let mut len = 0;
+    for octet in ip.octets() {
+        let (digits, more) = OCTETS[usize::from(octet)];
+        if let Some(place) = text.get_mut(len..len + 4) {
+            place.copy_from_slice(&digits);
+        }
+        len += more;
+    }
+    // Without the last dot.
+    out.extend_from_slice(text.get(..len - 1).unwrap_or_default());
 }
 
 fn push_ipv6(out: &mut Vec<u8>, ip: Ipv6Addr) {
     if let Some(mapped) = ip.to_ipv4_mapped() {
         out.extend_from_slice(b"::ffff:");
-        return push_ip(out, IpAddr::V4(mapped));
+        return push_ipv4(out, mapped);
     }
     let groups = ip.segments();
     let (zeros, len) = longest_zeros(&groups);
@@ -158,6 +181,19 @@ thread_local! {
 /// Appends a time as RFC 3339 in UTC with nine fractional digits; the same
 /// text as [`Timestamp::write_rfc3339`], faster.
 pub fn push_time(out: &mut Vec<u8>, at: Timestamp) {
+    let quoted = quoted_time(at);
+    out.extend_from_slice(quoted.get(1..TIME - 1).unwrap_or_default());
+}
+
+/// Appends a time in quotes.
+pub fn push_time_quoted(out: &mut Vec<u8>, at: Timestamp) {
+    out.extend_from_slice(&quoted_time(at));
+}
+
+/// Length of a time in quotes.
+const TIME: usize = 32;
+
+fn quoted_time(at: Timestamp) -> [u8; TIME] {
     let nanos = at.nanos();
     let second = nanos.div_euclid(1_000_000_000);
     let fraction = nanos.rem_euclid(1_000_000_000) as u64;
@@ -165,21 +201,19 @@ pub fn push_time(out: &mut Vec<u8>, at: Timestamp) {
     if cached.0 != second {
         let mut text = Vec::with_capacity(30);
         at.write_rfc3339(&mut text);
-        match text.first_chunk() {
-            Some(prefix) => cached = (second, *prefix),
-            None => return out.extend_from_slice(&text),
-        }
+        // Years have four digits from 1677 to 2262, so it is always as long.
+        cached = (second, text.first_chunk().copied().unwrap_or(cached.1));
         SECOND.set(cached);
     }
-    let mut text = [0; 30];
-    text[..20].copy_from_slice(&cached.1);
-    text[20..22].copy_from_slice(&pair(fraction / 10_000_000));
-    text[22..24].copy_from_slice(&pair(fraction / 100_000));
-    text[24..26].copy_from_slice(&pair(fraction / 1000));
-    text[26..28].copy_from_slice(&pair(fraction / 10));
-    text[28] = b'0' + (fraction % 10) as u8;
-    text[29] = b'Z';
-    out.extend_from_slice(&text);
+    let mut text = [b'"'; TIME];
+    text[1..21].copy_from_slice(&cached.1);
+    text[21..23].copy_from_slice(&pair(fraction / 10_000_000));
+    text[23..25].copy_from_slice(&pair(fraction / 100_000));
+    text[25..27].copy_from_slice(&pair(fraction / 1000));
+    text[27..29].copy_from_slice(&pair(fraction / 10));
+    text[29] = b'0' + (fraction % 10) as u8;
+    text[30] = b'Z';
+    text
 }
 
 /// Whether all bytes are printable ASCII other than `"` and `\`: such a
@@ -199,33 +233,39 @@ fn is_plain(bytes: &[u8]) -> bool {
             | below(word ^ (ONES * u64::from(b'\\')), 1)
             | below(word ^ (ONES * 0x7f), 1)
     };
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut found = 0;
-    for word in words {
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes
+            .iter()
+            .all(|byte| matches!(byte, 0x20..0x7f) && !matches!(byte, b'"' | b'\\'));
+    };
+    // The last word overlaps the one before, so that none is partial.
+    let mut found = odd(u64::from_le_bytes(*last));
+    for word in bytes.as_chunks::<8>().0 {
         found |= odd(u64::from_le_bytes(*word));
     }
-    // The last 1 to 7 bytes, padded with something plain.
-    let mut last = [b'a'; 8];
-    for (place, byte) in last.iter_mut().zip(rest) {
-        *place = *byte;
-    }
-    (found | odd(u64::from_le_bytes(last))) == 0
+    found == 0
 }
 
 /// Appends a JSON string, quotes included.
+#[inline]
+pub fn push_json(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    push_json_text(out, bytes);
+    out.push(b'"');
+}
+
+/// Appends what is between the quotes of a JSON string.
 ///
 /// Bytes that are not valid UTF-8 become the code points of Latin-1, as
 /// RFC 9110 section 5.5 says of obs-text. Control characters, C1 and DEL
 /// among them, are escaped, so that a line is safe on a terminal.
 #[inline]
-pub fn push_json(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.push(b'"');
+pub fn push_json_text(out: &mut Vec<u8>, bytes: &[u8]) {
     if is_plain(bytes) {
         out.extend_from_slice(bytes);
     } else {
         push_json_escaped(out, bytes);
     }
-    out.push(b'"');
 }
 
 #[cold]

@@ -35,7 +35,7 @@ impl EdgeStats {
         for (sum, more) in self.payload_bytes.iter_mut().zip(other.payload_bytes) {
             add(sum, more);
         }
-        self.stats.merge(other.stats);
+        self.stats.merge(&other.stats);
     }
 
     /// The figures of the report.

@@ -2,7 +2,8 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::rows::{REST, RowId, Rows};
+use super::cache::Cache;
+use super::rows::{RowId, Rows};
 use super::stats::Stats;
 use crate::analyze::report::Item;
 use crate::analyze::report::fold::{PATH_BYTES, fold, split_absolute, without_query};
@@ -12,20 +13,15 @@ use crate::analyze::report::write::text_of;
 /// Endpoints told apart in each of the shards. A service has tens; past it
 /// paths have parts that folding does not know, or a scanner is at work.
 pub const ENDPOINTS: usize = 512;
-/// Raw requests whose endpoint is remembered, in each of the shards.
-const CACHED: usize = 2048;
-/// The longest raw request that is remembered: with [`CACHED`] it bounds the
-/// cache to half a megabyte.
-const CACHED_BYTES: usize = 256;
 /// Bytes of a host, method or service that are kept.
 const NAME_BYTES: usize = 256;
 
 /// Host, method and path, or gRPC service and method: borrowed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct KeyRef<'a> {
-    protocol: &'static str,
-    grpc: bool,
-    parts: [Option<&'a [u8]>; 3],
+pub struct KeyRef<'a> {
+    pub protocol: &'static str,
+    pub grpc: bool,
+    pub parts: [Option<&'a [u8]>; 3],
 }
 
 impl Hash for KeyRef<'_> {
@@ -53,7 +49,8 @@ struct Key {
 
 impl Key {
     fn new(key: &KeyRef<'_>) -> Self {
-        let text = key.parts.iter().flatten().copied().collect::<Vec<_>>().concat();
+        let mut text = Vec::with_capacity(key.parts.iter().flatten().map(|part| part.len()).sum());
+        key.parts.iter().flatten().for_each(|part| text.extend_from_slice(part));
         let lens = key.parts.map(|part| part.map(|part| part.len() as u32));
         Self { protocol: key.protocol, grpc: key.grpc, text: text.into_boxed_slice(), lens }
     }
@@ -78,7 +75,7 @@ impl Key {
 /// Rows by endpoint, and a cache from raw requests to them.
 pub struct Endpoints {
     rows: Rows<Key, Stats>,
-    cache: Rows<Key, Option<RowId>>,
+    cache: Cache,
     /// Host, method and path of the request at hand, folded.
     scratch: [Vec<u8>; 3],
 }
@@ -86,7 +83,7 @@ pub struct Endpoints {
 impl Endpoints {
     /// No endpoints yet.
     pub fn new() -> Self {
-        Self { rows: Rows::new(ENDPOINTS), cache: Rows::new(CACHED), scratch: Default::default() }
+        Self { rows: Rows::new(ENDPOINTS), cache: Cache::default(), scratch: Default::default() }
     }
 
     /// Adds a transaction.
@@ -103,27 +100,30 @@ impl Endpoints {
             let parts = [Some(service.as_bytes()), method, None];
             return self.endpoint(&KeyRef { protocol: transaction.protocol, grpc: true, parts });
         }
-        let raw = KeyRef {
-            protocol: transaction.protocol,
-            grpc: false,
-            parts: [
-                transaction.request_text(|m| m.authority),
-                transaction.request_text(|m| m.method),
-                transaction.request_text(|m| m.path).map(without_query),
+        let request = transaction.request.as_ref();
+        let parts = match request {
+            Some(request) => [
+                request.text(request.authority),
+                request.text(request.method),
+                request.text(request.path).map(without_query),
             ],
+            None => [None; 3],
         };
-        let hash = self.cache.hash(raw);
-        if let Some(cached) = self.cache.find(hash, |key| key.is(&raw)) {
-            return self.cache.value(cached).unwrap_or(REST);
+        let raw = KeyRef { protocol: transaction.protocol, grpc: false, parts };
+        let hash = self.rows.hash(raw);
+        if let Some(row) = self.cache.get(hash, &raw) {
+            return row;
         }
         let row = self.folded(&raw, grpc.is_some());
-        if raw.parts.iter().flatten().map(|part| part.len()).sum::<usize>() <= CACHED_BYTES {
-            if self.cache.len() >= CACHED {
-                self.cache.clear();
-            }
-            self.cache.insert_value(hash, Key::new(&raw), Some(row));
-        }
+        self.cache.put(hash, &raw, row);
         row
+    }
+
+    /// All endpoints together.
+    pub fn total(&self) -> Stats {
+        let mut total = Stats::default();
+        self.rows.values().for_each(|stats| total.merge(stats));
+        total
     }
 
     /// The endpoint of a raw request. Paths of gRPC are never folded, nor is
@@ -191,13 +191,13 @@ impl Endpoints {
         for (key, stats) in rows {
             let hash = self.rows.hash(key.borrow());
             match self.rows.find(hash, |known| known.is(&key.borrow())) {
-                Some(row) => self.rows.value(row).merge(stats),
+                Some(row) => self.rows.value(row).merge(&stats),
                 None => {
                     self.rows.insert_value(hash, key, stats);
                 }
             }
         }
-        self.rows.rest.merge(rest);
+        self.rows.rest.merge(&rest);
     }
 
     /// The rows of the report, most transactions first, and what went past

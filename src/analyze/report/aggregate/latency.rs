@@ -52,20 +52,20 @@ impl Latency {
     }
 
     /// Adds all values of another set.
-    pub fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, other: &Self) {
         self.max = self.max.max(other.max);
-        if let Some(theirs) = other.many {
+        if let Some(theirs) = &other.many {
             if self.many.is_none() {
                 self.spill();
             }
             match &mut self.many {
                 // Both grow as needed, so nothing can be out of range.
-                Some(many) => many.add(&*theirs).unwrap_or_default(),
-                None => self.many = Some(theirs),
+                Some(many) => many.add(&**theirs).unwrap_or_default(),
+                None => self.many = Some(theirs.clone()),
             }
         }
-        for nanos in other.few {
-            self.add(nanos);
+        for nanos in &other.few {
+            self.add(*nanos);
         }
     }
 
@@ -133,7 +133,7 @@ mod tests {
                 whole.add(*value);
                 split[index * index % parts].add(*value);
             }
-            let merged = split.into_iter().reduce(|mut a, b| { a.merge(b); a });
+            let merged = split.into_iter().reduce(|mut a, b| { a.merge(&b); a });
             let result = whole.percentiles().unwrap();
             prop_assert_eq!(merged.unwrap().percentiles(), Some(result));
             let mut sorted = values.clone();

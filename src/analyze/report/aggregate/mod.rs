@@ -4,6 +4,7 @@
 //! the number of threads, so that a limit bites at the same place in every
 //! run. Nothing depends on the order in which hash tables are walked.
 
+mod cache;
 mod edges;
 mod endpoints;
 mod latency;
@@ -22,7 +23,7 @@ pub use endpoints::ENDPOINTS;
 use edges::{Edges, UNKNOWN_KIND};
 use endpoints::Endpoints;
 use samples::{Failures, Slowest};
-use stats::{Stats, add};
+use stats::add;
 
 use super::model::{
     Capture, DamageAt, Finding, Findings, Flows, Gap, Gaps, Input, Loss, Named, Report, SCHEMA,
@@ -42,7 +43,6 @@ type FindingKey = (u64, u64, &'static str, String, SocketAddr, SocketAddr);
 
 /// Sums over the transactions and connections of one shard.
 pub struct Aggregate {
-    all: Stats,
     outcomes: [u64; Outcome::ALL.len()],
     completeness: [u64; Completeness::ALL.len()],
     protocols: Vec<(&'static str, u64)>,
@@ -68,7 +68,6 @@ impl Aggregate {
     /// An empty one that keeps the `top` slowest transactions.
     pub fn new(top: usize) -> Self {
         Self {
-            all: Stats::default(),
             outcomes: Default::default(),
             completeness: Default::default(),
             protocols: Vec::new(),
@@ -89,7 +88,6 @@ impl Aggregate {
     pub fn add(&mut self, item: &Item<'_>) {
         let transaction = item.transaction;
         let latency_ns = transaction.latency_ns();
-        self.all.add(transaction, latency_ns);
         bump(&mut self.outcomes, transaction.outcome as usize);
         bump(&mut self.completeness, transaction.completeness as usize);
         match self.protocols.iter_mut().find(|(name, _)| *name == transaction.protocol) {
@@ -143,7 +141,6 @@ impl Aggregate {
 
     /// Adds all of another shard.
     pub fn merge(&mut self, other: Self) {
-        self.all.merge(other.all);
         let counts = self.outcomes.iter_mut().zip(other.outcomes);
         counts
             .chain(self.completeness.iter_mut().zip(other.completeness))
@@ -192,6 +189,7 @@ impl Aggregate {
         let span_ns = span.and_then(|span| u64::try_from(span).ok());
         let [lost, snaplen, limit] = self.gaps;
         let mut loss = loss(&capture, &self.flows, Gaps { lost, snaplen, limit });
+        let all = self.endpoints.total();
         let (endpoints, endpoints_rest) = self.endpoints.finish(span_ns);
         let (edges, edges_rest) = self.edges.finish(span_ns, &capture.names);
         let endpoints_other = (endpoints_rest.count > 0).then(|| endpoints_rest.figures(span_ns));
@@ -212,7 +210,7 @@ impl Aggregate {
             loss,
             flows: Flows { kinds: ranked(self.kinds), ..self.flows },
             transactions: Totals {
-                figures: self.all.figures(span_ns),
+                figures: all.figures(span_ns),
                 outcomes: named(Outcome::ALL.map(Outcome::name), self.outcomes),
                 completeness: named(Completeness::ALL.map(Completeness::name), self.completeness),
                 protocols: ranked(self.protocols),

@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 pub struct RowId(u32);
 
 /// The row past the limit.
-pub const REST: RowId = RowId(u32::MAX);
+const REST: RowId = RowId(u32::MAX);
 
 struct Row<K, V> {
     hash: u64,
@@ -84,10 +84,9 @@ impl<K, V: Default> Rows<K, V> {
         }
     }
 
-    /// Forgets all rows.
-    pub fn clear(&mut self) {
-        self.index.clear();
-        self.rows.clear();
+    /// All values, that of the rest among them.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.rows.iter().map(|row| &row.value).chain([&self.rest])
     }
 
     /// All rows and the rest.

@@ -35,13 +35,13 @@ impl Stats {
     }
 
     /// Adds another set.
-    pub fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.errors += other.errors;
         self.unknown += other.unknown;
         add(&mut self.request_body_bytes, other.request_body_bytes);
         add(&mut self.response_body_bytes, other.response_body_bytes);
-        self.latency.merge(other.latency);
+        self.latency.merge(&other.latency);
     }
 
     /// The figures of the report, for a capture of that many nanoseconds.

@@ -78,6 +78,32 @@ fn what_goes_past_the_limits_is_counted_and_said() {
     assert_eq!(report.transactions.figures.count, count as u64);
 }
 
+/// The cache must not show: requests that share a slot, or differ in where
+/// their parts end only, stay apart.
+#[test]
+fn many_requests_in_any_order_find_their_own_endpoints() {
+    let mut aggregate = Aggregate::default();
+    let word = |n: u64| n.to_string().bytes().map(|b| (b + 49) as char).collect::<String>();
+    for round in 0..3 {
+        for n in 0..400 {
+            let mut transaction = http1("GET", "/", 200, 0, 10);
+            let long = if n % 50 == 0 { "x".repeat(170) } else { String::new() };
+            let (host, path) = (format!("{}{long}", word(n % 20)), format!("/{}", word(n / 20)));
+            transaction.request = Some(request(b"GET", host.as_bytes(), path.as_bytes(), 0));
+            let times = if n == 77 { 2 } else { 1 };
+            for _ in 0..times {
+                aggregate.add(&placed(transaction.clone(), 1, n + round).item());
+            }
+        }
+    }
+    let report = aggregate.finish(CaptureTotals::default());
+    assert_eq!(report.endpoints.len(), 400);
+    let first = &report.endpoints[0];
+    let names = (first.host.as_deref(), first.path.as_deref(), first.figures.count);
+    assert_eq!(names, (Some(word(17).as_str()), Some("/d"), 6));
+    assert!(report.endpoints[1..].iter().all(|e| e.figures.count == 3));
+}
+
 #[test]
 fn idle_pairs_leave_room_for_busy_ones() {
     let mut aggregate = Aggregate::default();
