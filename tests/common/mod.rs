@@ -80,6 +80,16 @@ pub fn lines(jsonl: &[u8]) -> Vec<Value> {
         .collect()
 }
 
+/// Keeps a capture for which a test fails, and says where.
+pub fn keep(name: &str, capture: &[u8]) -> String {
+    let name = format!("failed-{}.pcap", name.replace('/', "-"));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    match std::fs::write(&path, capture) {
+        Ok(()) => format!("  capture: {}\n", path.display()),
+        Err(error) => format!("  the capture could not be kept: {error}\n"),
+    }
+}
+
 /// Fields that tell when; the same bytes cut otherwise may change them.
 pub const TIMES: [&str; 6] =
     ["start", "request_end", "response_start", "response_end", "latency_ns", "duration_ns"];

@@ -94,6 +94,8 @@ pub enum Role {
         /// Where the bytes end that were said together with these: a segment
         /// sent again may reach so far.
         said: usize,
+        /// How much of the other direction was sent by then.
+        other: u32,
     },
     /// RST: stays where it is.
     Reset,
@@ -168,7 +170,8 @@ impl Writer {
                     let piece = &data[offset..data.len().min(offset + self.next_size())];
                     let packet = self.packet(way, step.at, flags, self.sent[way], piece);
                     self.sent[way] += piece.len() as u32;
-                    let role = Role::Payload { way, offset: begin + offset, said };
+                    let other = self.sent[1 - way];
+                    let role = Role::Payload { way, offset: begin + offset, said, other };
                     out.push(Written { packet, role });
                     offset += piece.len();
                 }
@@ -179,7 +182,8 @@ impl Writer {
                 let packet = self.packet(way, step.at, flags, self.sent[way], &[]);
                 self.sent[way] += 1;
                 let offset = self.streams[way].len();
-                let role = Role::Payload { way, offset, said: offset };
+                let other = self.sent[1 - way];
+                let role = Role::Payload { way, offset, said: offset, other };
                 out.push(Written { packet, role });
             }
             Act::Rst => {
@@ -200,13 +204,25 @@ impl Writer {
     }
 
     /// Bytes `from..to` of a direction in one segment once more, clipped to
-    /// what there is.
-    pub fn again(&self, way: usize, from: usize, to: usize, at: i64) -> Written {
+    /// what there is, with the acknowledgement of then.
+    fn again(&mut self, way: usize, from: usize, to: usize, other: u32, at: i64) -> Written {
         let to = to.min(self.streams[way].len()).min(from + MAX_SEGMENT);
         let from = from.min(to);
         let flags = Flags { ack: true, ..Flags::default() };
+        let now = std::mem::replace(&mut self.sent[1 - way], other);
         let packet = self.packet(way, at, flags, 1 + from as u32, &self.streams[way][from..to]);
-        Written { packet, role: Role::Payload { way, offset: from, said: to } }
+        self.sent[1 - way] = now;
+        Written { packet, role: Role::Payload { way, offset: from, said: to, other } }
+    }
+
+    /// A packet of payload as it is when sent again at the time of another.
+    pub fn again_with_ack_of(&mut self, first: &Written, then: &Written) -> Written {
+        match (&first.role, &then.role) {
+            (Role::Payload { way, offset, said, .. }, Role::Payload { other, .. }) => {
+                self.again(*way, *offset, *said, *other, first.packet.at)
+            }
+            _ => first.clone(),
+        }
     }
 
     fn packet(&self, way: usize, at: i64, flags: Flags, seq: u32, payload: &[u8]) -> Packet {
@@ -292,7 +308,7 @@ pub fn duplicate(packets: &[Written], copies: &[(usize, u8)]) -> Vec<Written> {
 /// `(which, places later, bytes before, bytes behind)`.
 pub fn overlap(
     packets: &[Written],
-    writer: &Writer,
+    writer: &mut Writer,
     again: &[(usize, u8, u16, u16)],
 ) -> Vec<Written> {
     let copies: Vec<_> = again.iter().map(|(which, later, ..)| (*which, *later)).collect();
@@ -301,10 +317,10 @@ pub fn overlap(
         let (_, _, before, behind) = again[turn % again.len()];
         turn += 1;
         match written.role {
-            Role::Payload { way, offset, said } => {
+            Role::Payload { way, offset, said, other } => {
                 let from = offset.saturating_sub(usize::from(before));
                 let to = said.min(offset + usize::from(behind) + 1);
-                writer.again(way, from, to, written.packet.at)
+                writer.again(way, from, to, other, written.packet.at)
             }
             Role::Opening | Role::Reset => written.clone(),
         }
