@@ -146,7 +146,11 @@ impl<'a> Pipeline<'a> {
         pool: Option<&rayon::ThreadPool>,
     ) -> Result<bool, PcapError> {
         self.interfaces.extend(current.batch.interfaces.iter().map(|i| i.name.clone()));
-        let run = Run { options: self.options, interfaces: &self.interfaces };
+        let run = Run {
+            options: self.options,
+            wants: self.options.wants(),
+            interfaces: &self.interfaces,
+        };
         let feeder = &mut self.feeder;
         let shards = &mut self.shards;
         let mut fill = || {
@@ -252,7 +256,11 @@ impl<'a> Pipeline<'a> {
         control: &Control<'_>,
         out: &mut dyn Write,
     ) -> Result<Analysis, AnalyzeError> {
-        let run = Run { options: self.options, interfaces: &self.interfaces };
+        let run = Run {
+            options: self.options,
+            wants: self.options.wants(),
+            interfaces: &self.interfaces,
+        };
         let shards = &mut self.shards;
         match pool {
             None => shards.iter_mut().for_each(|shard| shard.finish(round, &run)),

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use crate::analyze::decode::detect::Detector;
-use crate::analyze::decode::{Direction, End, Finished, Output};
+use crate::analyze::decode::{Direction, End, Finished, Output, Wants};
 use crate::analyze::flow::table::{FlowId, FlowTable};
 use crate::analyze::flow::{Context, Flow, SegmentRef};
 use crate::analyze::limits::{CLOSED_NANOS, SHARDS};
@@ -55,6 +55,8 @@ pub struct Lines {
 pub struct Run<'a> {
     /// Settings.
     pub options: &'a Options,
+    /// What reports need.
+    pub wants: Wants,
     /// Interface names by index.
     pub interfaces: &'a [Option<String>],
 }
@@ -111,7 +113,7 @@ impl Shard {
         let bytes = |payload| round.bytes(payload);
         let mut context = Context {
             limits: &run.options.limits,
-            wants: run.options.wants(),
+            wants: run.wants,
             new_decoder: Detector::boxed,
             output: &mut self.output,
             bytes: &bytes,
@@ -153,7 +155,7 @@ impl Shard {
         }
         let id = self.table.insert(Flow::new(segment));
         self.fresh.push(id);
-        if run.options.format == Format::Log {
+        if run.wants.log {
             let handshake = segment.flags & crate::analyze::packet::flags::SYN != 0;
             let text = if handshake { "" } else { "joined midway" };
             self.log(id, segment.packet, segment.at, LogKind::Conn, text.to_owned());
@@ -162,7 +164,12 @@ impl Shard {
     }
 
     /// Takes what a flow's decoder has put out.
+    #[inline]
     fn take_output(&mut self, id: FlowId, packet: u64, run: &Run<'_>, closed: bool) {
+        let nothing = self.output.transactions.is_empty() && self.output.events.is_empty();
+        if nothing && !(closed && run.wants.log) {
+            return;
+        }
         if !self.output.events.is_empty() {
             let events = std::mem::take(&mut self.output.events);
             self.take_events(id, packet, events);
@@ -175,7 +182,7 @@ impl Shard {
                 self.pending.push(Pending { flow: id, index: flow.transactions, finished });
             }
         }
-        if closed && run.options.format == Format::Log {
+        if closed && run.wants.log {
             self.log_close(id, packet);
         }
     }
@@ -192,8 +199,8 @@ impl Shard {
             self.events.push(LogEvent {
                 packet,
                 at: event.at,
-                server: flow.key.end(client.other()),
-                client: flow.key.end(client),
+                server: flow.end(client.other()),
+                client: flow.end(client),
                 kind: match event.direction {
                     Direction::ToServer => LogKind::Request,
                     Direction::ToClient => LogKind::Response,
@@ -206,7 +213,7 @@ impl Shard {
     fn log(&mut self, id: FlowId, packet: u64, at: Option<Timestamp>, kind: LogKind, text: String) {
         let Some(flow) = self.table.get(id) else { return };
         let client = flow.client();
-        let (server, client) = (flow.key.end(client.other()), flow.key.end(client));
+        let (server, client) = (flow.end(client.other()), flow.end(client));
         self.events.push(LogEvent { packet, at, server, client, kind, text });
     }
 
@@ -222,7 +229,7 @@ impl Shard {
         let bytes = |payload| round.bytes(payload);
         let mut context = Context {
             limits: &run.options.limits,
-            wants: run.options.wants(),
+            wants: run.wants,
             new_decoder: Detector::boxed,
             output: &mut self.output,
             bytes: &bytes,
@@ -241,7 +248,7 @@ impl Shard {
         for id in std::mem::take(&mut self.waiting) {
             let mut context = Context {
                 limits: &run.options.limits,
-                wants: run.options.wants(),
+                wants: run.wants,
                 new_decoder: Detector::boxed,
                 output: &mut self.output,
                 bytes: &bytes,
@@ -314,7 +321,7 @@ impl Shard {
                 self.hit("reorder-bytes-total");
                 let mut context = Context {
                     limits,
-                    wants: run.options.wants(),
+                    wants: run.wants,
                     new_decoder: Detector::boxed,
                     output: &mut self.output,
                     bytes: &bytes,
@@ -355,13 +362,14 @@ impl Shard {
 
     /// Reports what the last round finished. All connections have numbers now.
     pub fn report(&mut self, run: &Run<'_>) {
-        for Pending { flow, index, finished } in std::mem::take(&mut self.pending) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for Pending { flow, index, finished } in pending.drain(..) {
             if let Some(flow) = self.table.get(flow) {
                 let client = if finished.swapped { flow.guess.other() } else { flow.guess };
                 let item = Item {
                     transaction: &finished.transaction,
-                    client: flow.key.end(client),
-                    server: flow.key.end(client.other()),
+                    client: flow.end(client),
+                    server: flow.end(client.other()),
                     connection: flow.number,
                     index,
                     interface: run
@@ -374,6 +382,7 @@ impl Shard {
             }
             self.output.recycle(finished.transaction);
         }
+        self.pending = pending;
         for id in std::mem::take(&mut self.ended) {
             if let Some(flow) = self.table.remove(id) {
                 self.aggregate.add_flow(&totals(*flow));
@@ -485,8 +494,8 @@ fn totals(flow: Flow) -> FlowTotals {
         pick(&flow.half(client).counts) + pick(&flow.half(server).counts)
     };
     FlowTotals {
-        client: flow.key.end(client),
-        server: flow.key.end(server),
+        client: flow.end(client),
+        server: flow.end(server),
         connection: flow.number,
         kind: flow.kind,
         first: flow.first,

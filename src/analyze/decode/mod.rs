@@ -181,8 +181,8 @@ pub struct Event {
 /// A transaction on its way out of a decoder.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// The transaction.
-    pub transaction: Transaction,
+    /// The transaction, in a box that is used again: it is large, and moved often.
+    pub transaction: Box<Transaction>,
     /// Client and server are the other way round than the flow's.
     pub swapped: bool,
 }
@@ -201,6 +201,8 @@ pub struct Output {
     pub findings: Vec<(Direction, u64, String)>,
     /// Emptied field lists to use again.
     pub pool: Vec<Fields>,
+    /// Boxes to use again.
+    boxes: Vec<Box<Transaction>>,
     /// What the connection speaks, once known.
     pub kind: Option<&'static str>,
     /// Nothing more will be decoded: reassembly may stop.
@@ -219,16 +221,20 @@ const POOL: usize = 256;
 const POOLED_BYTES: usize = 64 << 10;
 
 impl Output {
-    /// Takes a transaction's field lists back for reuse.
-    pub fn recycle(&mut self, transaction: Transaction) {
-        for message in [transaction.request, transaction.response].into_iter().flatten() {
-            for mut fields in [message.head, message.trailers] {
+    /// Takes a transaction's box and field lists back for reuse.
+    pub fn recycle(&mut self, mut transaction: Box<Transaction>) {
+        for message in [&mut transaction.request, &mut transaction.response].into_iter().flatten() {
+            for fields in [&mut message.head, &mut message.trailers] {
                 let memory = fields.memory();
                 if memory > 0 && memory <= POOLED_BYTES && self.pool.len() < POOL {
+                    let mut fields = std::mem::take(fields);
                     fields.clear();
                     self.pool.push(fields);
                 }
             }
+        }
+        if self.boxes.len() < POOL {
+            self.boxes.push(transaction);
         }
     }
 
@@ -264,6 +270,13 @@ impl<'a> Sink<'a> {
     /// Puts a finished transaction out. Its anomalies are counted with it.
     pub fn transaction(&mut self, transaction: Transaction) {
         let swapped = self.output.swapped;
+        let transaction = match self.output.boxes.pop() {
+            Some(mut used) => {
+                *used = transaction;
+                used
+            }
+            None => Box::new(transaction),
+        };
         self.output.transactions.push(Finished { transaction, swapped });
     }
 

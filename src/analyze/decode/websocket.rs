@@ -227,7 +227,8 @@ impl Half {
         let len = usize::try_from(payload.left).unwrap_or(usize::MAX).min(input.len());
         let (data, rest) = input.split_at_checked(len).unwrap_or_default();
         if let Some(code) = &mut payload.code {
-            for (byte, mask) in data.iter().zip(payload.mask.iter().skip(code.taken)).take(2 - code.taken)
+            for (byte, mask) in
+                data.iter().zip(payload.mask.iter().skip(code.taken)).take(2 - code.taken)
             {
                 code.value = code.value << 8 | u16::from(byte ^ mask);
                 code.taken += 1;
@@ -286,9 +287,11 @@ fn parse_header(bytes: &[u8], deflate: bool) -> Result<Option<Header>, BadHeader
 fn describe(header: &Header) -> String {
     let kind = KINDS[header.kind];
     let mut text = format!("WebSocket {kind} length {}", header.len);
-    for (set, word) in
-        [(header.fin, " fin"), (header.mask.is_some(), " masked"), (header.compressed, " compressed")]
-    {
+    for (set, word) in [
+        (header.fin, " fin"),
+        (header.mask.is_some(), " masked"),
+        (header.compressed, " compressed"),
+    ] {
         if set {
             text.push_str(word);
         }

@@ -65,7 +65,7 @@ impl Flow {
             && !(end != End::Fin && self.awaits_other(side))
         {
             self.half_mut(side).next = Some(next.plus(u32::from(end == End::Fin)));
-            self.end(side, end, self.last, context);
+            self.end_side(side, end, self.last, context);
             if let End::Reset(_) = end {
                 self.end_after_reset(side.other(), end, context);
             }
@@ -98,11 +98,11 @@ impl Flow {
                 self.deliver_segment(side, &held.place, &held.data, context);
             }
         }
-        self.end(side, end, self.last, context);
+        self.end_side(side, end, self.last, context);
     }
 
     /// Ends a direction, once.
-    pub(super) fn end(
+    pub(super) fn end_side(
         &mut self,
         side: Side,
         end: End,

@@ -147,7 +147,7 @@ impl Flow {
         let cause = if end == End::Limit { GapCause::Limit } else { GapCause::Lost };
         self.flush(cause, context);
         for side in [self.guess, self.guess.other()] {
-            self.end(side, end, self.last, context);
+            self.end_side(side, end, self.last, context);
         }
         self.closed.get_or_insert(self.last);
         self.decoder = None;

@@ -13,6 +13,8 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
+
 use crate::analyze::decode::{Decoder, Direction, End, Late, Output, Wants};
 use crate::analyze::flow::key::{FlowKey, Side};
 use crate::analyze::limits::{Limits, SETTLE_SEGMENTS};
@@ -131,6 +133,7 @@ pub struct Flow {
     pub comments: Vec<(u64, String)>,
     /// Transactions taken from it so far.
     pub transactions: u64,
+    ends: [SocketAddr; 2],
     halves: [Half; 2],
     settled: bool,
     opaque: bool,
@@ -167,6 +170,7 @@ impl Flow {
             waiting: false,
             comments: Vec::new(),
             transactions: 0,
+            ends: [segment.key.end(Side::A), segment.key.end(Side::B)],
             halves: [Half::default(), Half::default()],
             settled: false,
             opaque: false,
@@ -184,6 +188,11 @@ impl Flow {
     /// Whether a SYN was seen.
     pub fn handshake(&self) -> bool {
         self.halves.iter().any(|half| half.isn.is_some())
+    }
+
+    /// Address and port of one end.
+    pub fn end(&self, side: Side) -> SocketAddr {
+        self.ends[side.index()]
     }
 
     /// One direction.
@@ -242,10 +251,25 @@ impl Flow {
         } else if place.wire_len > 0 {
             self.slow(segment, &place, payload, context);
         }
-        if segment.flags & (flags::FIN | flags::RST) != 0 || self.half(side).close.is_some() {
+        if self.half(side).close.is_some() {
             self.pump(context);
         }
-        self.give_up_due(segment.at, context);
+        if self.may_be_due() {
+            self.give_up_due(segment.at, context);
+        }
+    }
+
+    /// Whether anything is held, missing or closing: false for a connection
+    /// in good order, without looking closer.
+    #[inline]
+    fn may_be_due(&self) -> bool {
+        !self.settled
+            || self.halves.iter().any(|half| {
+                !half.held.is_empty()
+                    || half.hole_since.is_some()
+                    || half.close.is_some()
+                    || half.hole_acked()
+            })
     }
 
     /// The common case: bytes in order, nothing held, nothing in its way.

@@ -239,17 +239,12 @@ impl Half {
     pub fn is_copy(&self, place: &Placed) -> bool {
         self.recent.iter().flatten().any(|recent| {
             let seen = &recent.place;
-            let near = match (seen.at, place.at) {
-                (Some(a), Some(b)) => b.since(a).abs() <= COPY_NANOS,
-                _ => true,
-            };
-            let has_id = (place.mark & 0xffff) != 0;
             seen.start == place.start
                 && seen.wire_len == place.wire_len
                 && seen.ack == place.ack
                 && seen.mark == place.mark
-                && near
-                && (has_id || seen.interface != place.interface)
+                && ((place.mark & 0xffff) != 0 || seen.interface != place.interface)
+                && seen.at.zip(place.at).is_none_or(|(a, b)| b.since(a).abs() <= COPY_NANOS)
         })
     }
 

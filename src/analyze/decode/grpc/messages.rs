@@ -114,8 +114,7 @@ impl Messages {
                 rest = after;
                 continue;
             }
-            let (taken, after) =
-                rest.split_at((PREFIX_BYTES - self.prefix_have).min(rest.len()));
+            let (taken, after) = rest.split_at((PREFIX_BYTES - self.prefix_have).min(rest.len()));
             for byte in taken {
                 if let Some(place) = self.prefix.get_mut(self.prefix_have) {
                     *place = *byte;

@@ -11,9 +11,7 @@ mod tests;
 
 use crate::analyze::decode::Direction;
 use crate::analyze::fields::Fields;
-use crate::analyze::transaction::{
-    Completeness, Grpc, Message, Outcome, Transaction, Value,
-};
+use crate::analyze::transaction::{Completeness, Grpc, Message, Outcome, Transaction, Value};
 use crate::time::Timestamp;
 use messages::Messages;
 
@@ -211,10 +209,9 @@ fn content_type(value: &[u8]) -> Option<bool> {
     }
     match rest {
         [] | [b'+' | b';' | b' ', ..] => Some(false),
-        [b'-', web @ ..] => web
-            .get(..3)
-            .is_some_and(|web| web.eq_ignore_ascii_case(b"web"))
-            .then_some(true),
+        [b'-', web @ ..] => {
+            web.get(..3).is_some_and(|web| web.eq_ignore_ascii_case(b"web")).then_some(true)
+        }
         _ => None,
     }
 }

@@ -137,7 +137,10 @@ fn web_trailers_in_the_body_give_the_status() {
     for text in [false, true] {
         let head = [
             (":path", "/a.b.Greeter/SayHello"),
-            ("content-type", if text { "application/grpc-web-text" } else { "application/grpc-web" }),
+            (
+                "content-type",
+                if text { "application/grpc-web-text" } else { "application/grpc-web" },
+            ),
         ];
         let request = message(&head, &[], None);
         let mut call = Call::detect(&request).unwrap();

@@ -74,8 +74,9 @@ impl<'b> Facts<'b> {
         facts
     }
 
+    /// Takes one field in.
     #[inline]
-    fn field(&mut self, name: &[u8], value: &'b [u8]) {
+    pub fn field(&mut self, name: &[u8], value: &'b [u8]) {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 self.host.get_or_insert(value);
@@ -226,7 +227,9 @@ impl Chunked {
     fn line<'a>(&mut self, input: &'a [u8]) -> (usize, Piece<'a>) {
         for (index, &byte) in input.iter().enumerate() {
             self.at = match (self.at, byte) {
-                (At::Size { size, digits }, _) if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS => {
+                (At::Size { size, digits }, _)
+                    if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS =>
+                {
                     let digit = (byte as char).to_digit(16).unwrap_or(0);
                     At::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
                 }
@@ -316,7 +319,10 @@ mod tests {
         assert_eq!(facts(b"").response_framing(200), Framing::UntilClose);
         assert_eq!(facts(chunked).response_framing(304), Framing::None);
         assert_eq!(facts(b"Content-Length: 5, 5\r\n").request_framing(), Framing::Length(5));
-        assert_eq!(facts(b"Transfer-Encoding: gzip\r\n").response_framing(200), Framing::UntilClose);
+        assert_eq!(
+            facts(b"Transfer-Encoding: gzip\r\n").response_framing(200),
+            Framing::UntilClose
+        );
         let mut names = Vec::new();
         facts(b"Content-Length: 5\r\nContent-Length: 6\r\n").anomalies(|name| names.push(name));
         facts(chunked).anomalies(|name| names.push(name));

@@ -2,7 +2,10 @@
 //! chunk to chunk while a head is not whole.
 
 use super::body::Chunked;
-use super::head::{head_end, may_be_request, may_be_response, request_line, status_line, without_cr};
+use super::head::{
+    head_end, may_be_request, may_be_response, request_line, status_line, without_cr,
+};
+use super::probe::resumes;
 use crate::analyze::decode::{Content, Direction, End, GapCause};
 use crate::time::{Timestamp, earliest, latest};
 
@@ -149,23 +152,26 @@ impl Half {
     }
 
     /// Looks for a head at the beginning of `input`, which begins a segment,
-    /// and behind each empty line. Leaves `carry` at what may be one; true
-    /// once it surely is one, with `carry` to be read as the start of a head.
+    /// and behind each empty line. Leaves `carry` at what may be one. Says
+    /// whether it surely is one, with `carry` to be read as the start of a
+    /// head, and whether bytes were passed over.
     pub fn resync(
         &mut self,
         direction: Direction,
         input: &[u8],
         at: Option<Timestamp>,
         packet: u64,
-    ) -> bool {
+    ) -> (bool, bool) {
+        let mut passed = false;
         if !self.carry.is_empty() {
             self.touch(at, packet);
             self.carry.extend_from_slice(input);
             match begins_head(direction, &self.carry) {
-                Some(true) => return true,
-                None if self.carry.len() < RESYNC_LINE => return false,
+                Some(true) => return (true, false),
+                None if self.carry.len() < RESYNC_LINE => return (false, false),
                 _ => self.drop_carry(),
             }
+            passed = true;
         }
         let mut from = 0;
         loop {
@@ -174,11 +180,11 @@ impl Half {
             if verdict != Some(false) && !rest.is_empty() {
                 self.touch(at, packet);
                 self.begin_carry(rest);
-                return verdict == Some(true);
+                return (verdict == Some(true), passed || from > 0);
             }
             match head_end(input, from) {
                 Some(next) => from = next,
-                None => return false,
+                None => return (false, true),
             }
         }
     }
@@ -197,7 +203,9 @@ impl Half {
 fn begins_head(direction: Direction, bytes: &[u8]) -> Option<bool> {
     let line = memchr::memchr(b'\n', bytes).and_then(|end| bytes.get(..end)).map(without_cr);
     match (direction, line) {
-        (Direction::ToServer, Some(line)) => Some(request_line(line).is_some()),
+        (Direction::ToServer, Some(line)) => {
+            Some(request_line(line).is_some_and(|l| resumes(l.method)))
+        }
         (Direction::ToClient, Some(line)) => Some(status_line(line).is_some()),
         (Direction::ToServer, None) if may_be_request(bytes) => None,
         (Direction::ToClient, None) if may_be_response(bytes) => None,

@@ -1,8 +1,8 @@
 //! Heads of HTTP/1 messages: bytes in, borrowed values out.
 //!
-//! `httparse` reads what RFC 9112 allows; what it refuses and real peers
-//! send all the same goes to a lenient line splitter, and is then marked as
-//! malformed. Pure: no state, no framing rules (see `body`), no pairing.
+//! A fast scan takes the plainest heads, `httparse` all else that RFC 9112
+//! allows; what it refuses and real peers send all the same goes to a lenient
+//! line splitter, and is then marked as malformed. Pure: no state, no framing rules (see `body`), no pairing.
 
 use std::mem::MaybeUninit;
 
@@ -186,6 +186,95 @@ pub fn parse_response<'h, 'b>(
     lenient(input, error, status_line, HeadError::NotResponse)
 }
 
+/// Reads the head that nearly all are: CRLF line ends, names of letters,
+/// digits and hyphens, values without control bytes. Calls `f` with each
+/// field, and gives the first line, the field lines and the length of the
+/// head. None says nothing: the slower parsers decide. About twice as fast as
+/// `httparse`, since only names are looked at byte by byte.
+#[inline]
+pub fn scan<'b>(
+    input: &'b [u8],
+    mut f: impl FnMut(&'b [u8], &'b [u8]),
+) -> Option<(&'b [u8], &'b [u8], usize)> {
+    let begin = memchr(b'\n', input)? + 1;
+    let first = input.get(..begin)?.strip_suffix(b"\r\n")?;
+    let mut at = begin;
+    loop {
+        let rest = input.get(at..)?;
+        let end = memchr(b'\n', rest)?;
+        let line = rest.get(..end)?.strip_suffix(b"\r")?;
+        at += end + 1;
+        if line.is_empty() {
+            return Some((first, input.get(begin..at)?, at));
+        }
+        let colon = line.iter().position(|b| !PLAIN_NAME[usize::from(*b)])?;
+        let (name, value) = line.split_at_checked(colon)?;
+        let value = value.strip_prefix(b":")?;
+        if name.is_empty() || has_control(value) {
+            return None;
+        }
+        f(name, value.trim_ascii());
+    }
+}
+
+/// Bytes of the field names that the fast scan takes: one look-up a byte.
+const PLAIN_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'-';
+        byte += 1;
+    }
+    table
+};
+
+/// Whether there is a control byte; a loop that compiles to vector code.
+fn has_control(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |found, b| found | (*b < b' ') | (*b == 0x7f))
+}
+
+/// A request line as RFC 9112 section 3 has it, in ASCII.
+pub fn strict_request_line(line: &[u8]) -> Option<RequestLine<'_>> {
+    let (line, version) = strict_version(line)?;
+    let line = line.strip_suffix(b" ")?;
+    let end = memchr(b' ', line)?;
+    let (method, target) = line.split_at_checked(end)?;
+    let target = target.strip_prefix(b" ")?;
+    let graphic = |bytes: &[u8]| bytes.iter().fold(true, |all, b| all & (*b > b' ') & (*b < 0x7f));
+    let fine = !method.is_empty() && method.iter().all(|b| is_token(*b));
+    (fine && !target.is_empty() && graphic(target)).then_some(RequestLine {
+        method,
+        target,
+        version,
+    })
+}
+
+fn strict_version(line: &[u8]) -> Option<(&[u8], Version)> {
+    let (line, version) = line.split_last_chunk::<8>()?;
+    match version {
+        b"HTTP/1.1" => Some((line, Version::Http11)),
+        b"HTTP/1.0" => Some((line, Version::Http10)),
+        _ => None,
+    }
+}
+
+/// A status line as RFC 9112 section 4 has it, in ASCII.
+pub fn strict_status_line(line: &[u8]) -> Option<StatusLine<'_>> {
+    let (version, rest) = line.split_first_chunk::<9>()?;
+    let version = match version {
+        b"HTTP/1.1 " => Version::Http11,
+        b"HTTP/1.0 " => Version::Http10,
+        _ => return None,
+    };
+    let (&[a, b, c], rest) = rest.split_first_chunk::<3>()?;
+    if ![a, b, c].iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let status = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+    let reason = if rest.is_empty() { rest } else { rest.strip_prefix(b" ")? };
+    (reason.is_ascii() && !has_control(reason)).then_some(StatusLine { version, status, reason })
+}
+
 /// Reads a head that `httparse` refused with `error`.
 fn lenient<'h, 'b, L>(
     input: &'b [u8],
@@ -345,89 +434,5 @@ pub const fn is_token(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(input: &[u8]) -> (String, String, Version, bool, Vec<(String, String)>, usize) {
-        let mut space = slots();
-        match parse_request(input, &mut space) {
-            Ok(Parsed::Complete(head, len)) => {
-                let mut fields = Vec::new();
-                head.fields.each(|n, v| fields.push((lossy(n), lossy(&unfold(v)))));
-                let line = head.line;
-                (lossy(line.method), lossy(line.target), line.version, head.malformed, fields, len)
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn response(input: &[u8]) -> (u16, String, Version, bool) {
-        let mut space = slots();
-        match parse_response(input, &mut space) {
-            Ok(Parsed::Complete(head, _)) => {
-                (head.line.status, lossy(head.line.reason), head.line.version, head.malformed)
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn lossy(bytes: &[u8]) -> String {
-        String::from_utf8_lossy(bytes).into_owned()
-    }
-
-    #[test]
-    fn well_formed() {
-        let input = b"GET /a?b HTTP/1.1\r\nHost: h\r\nA:  b \r\n\r\nrest";
-        let (method, target, version, malformed, fields, len) = request(input);
-        assert_eq!((method.as_str(), target.as_str()), ("GET", "/a?b"));
-        assert_eq!((version, malformed, len), (Version::Http11, false, input.len() - 4));
-        assert_eq!(fields[1], ("A".to_owned(), "b".to_owned()));
-        assert_eq!(response(b"HTTP/1.0 404 Not Found\r\n\r\n").0, 404);
-    }
-
-    #[test]
-    fn what_real_peers_send() {
-        let cases: [(&[u8], &str, &str); 8] = [
-            (b"GET /\xff\xfe HTTP/1.1\r\nHost: h\r\n\r\n", "GET", "/\u{fffd}\u{fffd}"),
-            (b"GET  /two   HTTP/1.1\r\nHost: h\r\n\r\n", "GET", "/two"),
-            (b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", "GET", "/a b"),
-            (b"GET / HTTP/1.2\r\nHost: h\r\n\r\n", "GET", "/"),
-            (b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", "GET", "/"),
-            (b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n", "GET", "/"),
-            (b"GET / HTTP/1.1\r\nHost: h\r\nA: b\x01\r\n\r\n", "GET", "/"),
-            (b"GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", "GET", "/"),
-        ];
-        for (input, method, target) in cases {
-            let got = request(input);
-            assert_eq!((got.0.as_str(), got.1.as_str(), got.3), (method, target, true));
-            assert_eq!(got.4[0], ("Host".to_owned(), "h".to_owned()), "{target}");
-            assert_eq!(got.5, input.len());
-        }
-        let (.., fields, _) = request(cases[5].0);
-        assert_eq!(fields[1].1.split_whitespace().collect::<Vec<_>>(), ["b", "c"]);
-        assert_eq!(response(b"ICY 200 OK\r\n\r\n"), (200, "OK".into(), Version::Http10, true));
-        assert_eq!(response(b"HTTP/1.1 204\r\n\r\n"), (204, String::new(), Version::Http11, false));
-        assert_eq!(response(b"HTTP/1.1 200 OK\nA: b\n\n").0, 200);
-        assert_eq!(response(b"HTTP/1.1  500  X\r\n\r\n").0, 500);
-    }
-
-    #[test]
-    fn many_fields_are_not_malformed() {
-        let mut input = b"GET / HTTP/1.1\r\n".to_vec();
-        (0..500).for_each(|i| input.extend_from_slice(format!("X-{i}: {i}\r\n").as_bytes()));
-        input.extend_from_slice(b"\r\n");
-        let (.., malformed, fields, len) = request(&input);
-        assert_eq!((malformed, fields.len(), len), (false, 500, input.len()));
-    }
-
-    #[test]
-    fn what_is_no_head() {
-        for input in [&b"\x16\x03\x01\x02"[..], b"GET\x00/", b"HELLO\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\n"] {
-            assert!(matches!(parse_request(input, &mut slots()), Err(HeadError::NotRequest)));
-        }
-        for input in [&b"HTTP/2.0 200 OK\r\n\r\n"[..], b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 2000 x\r\n\r\n"] {
-            assert!(matches!(parse_response(input, &mut slots()), Err(HeadError::NotResponse)));
-        }
-        assert!(matches!(parse_request(b"GET / HT", &mut slots()), Ok(Parsed::Incomplete)));
-    }
-}
+#[path = "tests/head.rs"]
+mod tests;

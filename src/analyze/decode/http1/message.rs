@@ -4,8 +4,9 @@ use super::body::{Facts, Framing, names};
 use super::exchange::{Exchange, Method, Part};
 use super::half::{Mark, State};
 use super::head::{
-    Head, Parsed, RequestLine, StatusLine, Version, parse_request, parse_response, request_line,
-    slots, split_fields, status_line, unfold, without_cr,
+    FieldLines, Head, Parsed, RequestLine, StatusLine, Version, parse_request, parse_response,
+    request_line, scan, slots, split_fields, status_line, strict_request_line, strict_status_line,
+    unfold, without_cr,
 };
 use super::{Detector, Http1, Mode, log, websocket};
 use crate::analyze::decode::grpc::Call;
@@ -24,11 +25,15 @@ impl Http1 {
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> Option<usize> {
+        if let Some(used) = self.plain_head(direction, mark, input, out) {
+            return Some(used);
+        }
         let mut slots = slots();
         let used = match direction {
             Direction::ToServer => match parse_request(input, &mut slots) {
                 Ok(Parsed::Complete(head, used)) => {
-                    self.request_head(&head, mark, out);
+                    let facts = Facts::of(&head.fields);
+                    self.request_head(&head, &facts, mark, out);
                     Some(used)
                 }
                 Ok(Parsed::Incomplete) => return None,
@@ -36,7 +41,8 @@ impl Http1 {
             },
             Direction::ToClient => match parse_response(input, &mut slots) {
                 Ok(Parsed::Complete(head, used)) => {
-                    self.response_head(&head, mark, out);
+                    let facts = Facts::of(&head.fields);
+                    self.response_head(&head, &facts, mark, out);
                     Some(used)
                 }
                 Ok(Parsed::Incomplete) => return None,
@@ -50,13 +56,38 @@ impl Http1 {
         Some(used.unwrap_or(0))
     }
 
+    /// Reads a head that is like nearly all; None says nothing.
+    #[inline]
+    fn plain_head(
+        &mut self,
+        direction: Direction,
+        mark: Mark,
+        input: &[u8],
+        out: &mut Sink<'_>,
+    ) -> Option<usize> {
+        let mut facts = Facts::default();
+        let (line, fields, used) = scan(input, |name, value| facts.field(name, value))?;
+        let (fields, malformed) = (FieldLines::Lenient(fields), false);
+        match direction {
+            Direction::ToServer => {
+                let line = strict_request_line(line)?;
+                self.request_head(&Head { line, fields, malformed }, &facts, mark, out);
+            }
+            Direction::ToClient => {
+                let line = strict_status_line(line)?;
+                self.response_head(&Head { line, fields, malformed }, &facts, mark, out);
+            }
+        }
+        Some(used)
+    }
+
     fn request_head(
         &mut self,
         head: &Head<'_, '_, RequestLine<'_>>,
+        facts: &Facts<'_>,
         mark: Mark,
         out: &mut Sink<'_>,
     ) {
-        let facts = Facts::of(&head.fields);
         let RequestLine { method, target, version } = head.line;
         out.event(Direction::ToServer, mark.start, || log::request(head, facts.host));
         let mut exchange = Exchange::new(version.protocol());
@@ -76,7 +107,7 @@ impl Http1 {
         self.begin_request(exchange, message, mark, out);
         let framing = facts.request_framing();
         if let Some(exchange) = self.pairing.current(Direction::ToServer) {
-            head_anomalies(exchange, head.malformed, &facts);
+            head_anomalies(exchange, head.malformed, facts);
         }
         self.body_begins(Direction::ToServer, framing, mark, out);
     }
@@ -98,16 +129,14 @@ impl Http1 {
     fn response_head(
         &mut self,
         head: &Head<'_, '_, StatusLine<'_>>,
+        facts: &Facts<'_>,
         mark: Mark,
         out: &mut Sink<'_>,
     ) {
-        let facts = Facts::of(&head.fields);
         let StatusLine { version, status, .. } = head.line;
         out.event(Direction::ToClient, mark.start, || log::response(head));
         if matches!(status, 100 | 102..=199) {
-            if let Some(exchange) = self.pairing.next_certain() {
-                exchange.informational += 1;
-            }
+            self.pairing.interim();
             return self.ready(Direction::ToClient);
         }
         let mut message = new_message(mark, out);
@@ -120,11 +149,11 @@ impl Http1 {
             exchange.call = Call::detect(&message);
         }
         exchange.transaction.response = Some(message);
-        head_anomalies(exchange, head.malformed, &facts);
+        head_anomalies(exchange, head.malformed, facts);
         // A tentative pair says nothing for certain about the body.
         let method = if exchange.tentative { Method::Unknown } else { exchange.method };
         if status == 101 || (method == Method::Connect && (200..300).contains(&status)) {
-            return self.switch(status, &facts, out);
+            return self.switch(status, facts, out);
         }
         exchange.hold = false;
         let framing = match (method, facts.response_framing(status)) {

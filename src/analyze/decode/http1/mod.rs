@@ -18,6 +18,7 @@ mod body;
 mod exchange;
 mod half;
 mod head;
+mod interrupt;
 mod log;
 mod message;
 mod pairing;
@@ -27,10 +28,7 @@ mod tests;
 
 use crate::analyze::decode::detect::Detector;
 use crate::analyze::decode::websocket;
-use crate::analyze::decode::{
-    Chunk, Content, Decoder, Direction, End, GapCause, Late, Protocol, Sink,
-};
-use crate::analyze::transaction::Transaction;
+use crate::analyze::decode::{Chunk, Content, Decoder, Direction, Late, Protocol, Sink};
 use crate::time::Timestamp;
 
 use body::Piece;
@@ -66,7 +64,10 @@ enum Mode {
     Http,
     /// Inside CONNECT or an upgrade.
     Nested(Box<dyn Decoder>),
-    WebSocket { connection: Box<websocket::Connection>, exchange: Box<Exchange> },
+    WebSocket {
+        connection: Box<websocket::Connection>,
+        exchange: Box<Exchange>,
+    },
 }
 
 impl Decoder for Http1 {
@@ -120,7 +121,13 @@ impl Http1 {
                     return decoder.push(direction, Chunk { content, ..chunk }, out);
                 }
                 Mode::WebSocket { connection, exchange } => {
-                    return connection.data(direction, chunk.at, rest, &mut exchange.transaction, out);
+                    return connection.data(
+                        direction,
+                        chunk.at,
+                        rest,
+                        &mut exchange.transaction,
+                        out,
+                    );
                 }
             };
             rest = rest.get(used..).unwrap_or_default();
@@ -140,9 +147,13 @@ impl Http1 {
         match &mut half.state {
             State::Head => self.head(direction, chunk, input, out),
             State::Resync => {
-                if half.resync(direction, input, chunk.at, chunk.packet) {
-                    half.state = State::Head;
-                    let carry = std::mem::take(&mut half.carry);
+                let (found, passed) = half.resync(direction, input, chunk.at, chunk.packet);
+                let carry = if found { std::mem::take(&mut half.carry) } else { Vec::new() };
+                if passed {
+                    self.passed_over(direction, out);
+                }
+                if found {
+                    self.half(direction).state = State::Head;
                     self.found(direction, chunk, &carry, out);
                 }
                 input.len()
@@ -320,222 +331,5 @@ impl Http1 {
             }
         }
         0
-    }
-
-    /// The last byte of the current message was seen.
-    fn message_ended(&mut self, direction: Direction, packet: u64, out: &mut Sink<'_>) {
-        self.half(direction).state = State::Head;
-        match direction {
-            Direction::ToServer => {
-                let hold = self.pairing.current(direction).is_some_and(|e| e.hold);
-                self.pairing.request_ended(packet, out);
-                if let Some(end) = self.halves[1].ended {
-                    self.pairing.close(end, false, out);
-                } else if hold {
-                    self.half(direction).state = State::Hold;
-                }
-            }
-            Direction::ToClient => self.pairing.response_ended(out),
-        }
-    }
-
-    /// The current message will not be seen to its end, because bytes of it
-    /// are missing or make no sense.
-    fn message_lost(&mut self, direction: Direction, out: &mut Sink<'_>) {
-        match direction {
-            Direction::ToServer => {
-                if let Some(exchange) = self.pairing.current(direction) {
-                    exchange.cut(direction, None);
-                }
-                self.pairing.put_answered(out);
-            }
-            Direction::ToClient => self.pairing.response_cut(None, out),
-        }
-    }
-
-    /// From here on messages may have been missed.
-    fn lost(&mut self, direction: Direction, out: &mut Sink<'_>) {
-        let half = self.half(direction);
-        half.state = State::Resync;
-        half.drop_carry();
-        match direction {
-            Direction::ToServer => self.pairing.requests_hidden(Doubt::Gap),
-            Direction::ToClient => {
-                self.pairing.responses_hidden(Doubt::Gap, out);
-                self.release(out);
-            }
-        }
-    }
-
-    fn gap(
-        &mut self,
-        direction: Direction,
-        chunk: Chunk<'_>,
-        len: u64,
-        cause: GapCause,
-        out: &mut Sink<'_>,
-    ) {
-        match &mut self.mode {
-            Mode::Http => {}
-            Mode::Nested(decoder) => return decoder.push(direction, chunk, out),
-            Mode::WebSocket { connection, exchange } => {
-                exchange.gap = true;
-                return connection.gap(direction, len, &mut exchange.transaction);
-            }
-        }
-        let half = &mut self.halves[direction.index()];
-        if std::mem::take(&mut half.late) && direction == Direction::ToClient {
-            self.pairing.responses_hidden(Doubt::Gap, out);
-        }
-        let half = &mut self.halves[direction.index()];
-        let inside = match &mut half.state {
-            State::Hold => {
-                let content = Content::Gap(len, cause);
-                return self.hold(direction, Held::new(chunk.at, chunk.packet, content), out);
-            }
-            State::Length(left) => {
-                let inside = len.min(*left);
-                *left -= inside;
-                inside
-            }
-            State::UntilClose => len,
-            State::Chunked(chunked) => {
-                if chunked.skip(len) { len } else { 0 }
-            }
-            _ => 0,
-        };
-        let over = matches!(half.state, State::Length(0));
-        if inside > 0 && let Some(exchange) = self.pairing.current(direction) {
-            exchange.body_gap(direction, inside);
-        }
-        if over {
-            self.message_ended(direction, chunk.packet, out);
-        }
-        if inside < len {
-            let content = Content::Gap(len - inside, cause);
-            match self.half(direction).state {
-                State::Hold => self.gap(direction, Chunk { content, ..chunk }, len - inside, cause, out),
-                _ => self.gap_outside(direction, out),
-            }
-        }
-    }
-
-    /// Bytes are missing where the next message, or the end of this one, may be.
-    fn gap_outside(&mut self, direction: Direction, out: &mut Sink<'_>) {
-        if let Some(exchange) = self.pairing.current(direction) {
-            exchange.gap = true;
-        }
-        match self.half(direction).state {
-            State::Head => self.salvage(direction, None, None, out),
-            _ => self.message_lost(direction, out),
-        }
-        self.lost(direction, out);
-    }
-
-    /// Keeps client bytes until the response tells what they are.
-    fn hold(&mut self, direction: Direction, held: Held, out: &mut Sink<'_>) {
-        let half = self.half(direction);
-        half.held.push(held);
-        if half.memory() > HELD_BYTES {
-            out.anomaly("held-too-long");
-            self.release(out);
-        }
-    }
-
-    /// Reads what was held, as whatever the connection speaks now.
-    fn release(&mut self, out: &mut Sink<'_>) {
-        let direction = Direction::ToServer;
-        let half = self.half(direction);
-        if matches!(half.state, State::Hold) {
-            half.state = State::Head;
-        }
-        for held in std::mem::take(&mut half.held) {
-            let Held { at, packet, .. } = held;
-            self.push(direction, Chunk { at, packet, content: held.content() }, out);
-        }
-        if let (Some(end), Mode::Nested(decoder)) = (self.halves[0].ended, &mut self.mode) {
-            let chunk = Chunk { at: None, packet: 0, content: Content::End(end) };
-            decoder.push(direction, chunk, out);
-        }
-    }
-
-    fn end(&mut self, direction: Direction, chunk: Chunk<'_>, end: End, out: &mut Sink<'_>) {
-        self.halves[direction.index()].ended = Some(end);
-        match &mut self.mode {
-            Mode::Nested(decoder) => return decoder.push(direction, chunk, out),
-            Mode::Http => self.half_ended(direction, end, out),
-            Mode::WebSocket { .. } => {}
-        }
-        if self.halves.iter().all(|half| half.ended.is_some()) {
-            if let Mode::WebSocket { connection, exchange } =
-                std::mem::replace(&mut self.mode, Mode::Http)
-            {
-                out.transaction(self.websocket_ended(&connection, *exchange));
-            }
-            // Client bytes that no response explained are requests like others.
-            let held = matches!(self.halves[0].state, State::Hold);
-            self.release(out);
-            if let (true, Some(end)) = (held, self.halves[0].ended) {
-                self.half_ended(Direction::ToServer, end, out);
-            }
-            let end = self.halves[1].ended.unwrap_or(end);
-            self.pairing.close(end, true, out);
-        }
-    }
-
-    /// The transaction of a WebSocket handshake once the connection is over.
-    fn websocket_ended(
-        &self,
-        connection: &websocket::Connection,
-        mut exchange: Exchange,
-    ) -> Transaction {
-        for (half, direction) in self.halves.iter().zip([Direction::ToServer, Direction::ToClient]) {
-            let fin = half.ended == Some(End::Fin) && connection.is_whole(direction);
-            // A close frame ends a direction well, whatever TCP does after it.
-            if !fin && !connection.is_closed(direction) {
-                exchange.cut(direction, half.ended);
-            }
-        }
-        let mut transaction = exchange.finish();
-        connection.finish(&mut transaction);
-        transaction
-    }
-
-    fn half_ended(&mut self, direction: Direction, end: End, out: &mut Sink<'_>) {
-        let state = std::mem::replace(&mut self.half(direction).state, State::Resync);
-        match state {
-            State::Head => self.salvage(direction, Some(end), None, out),
-            State::UntilClose if end == End::Fin => self.message_ended(direction, 0, out),
-            // Whether a body should have come is not known.
-            State::Maybe(_) => self.pairing.response_cut(Some(end), out),
-            State::Hold => self.half(direction).state = State::Hold,
-            State::Resync => {}
-            State::Length(_) | State::Chunked(_) | State::UntilClose => {
-                self.message_broken(direction, end, out);
-            }
-        }
-        if !matches!(self.half(direction).state, State::Hold) {
-            self.half(direction).state = State::Resync;
-            self.half(direction).drop_carry();
-        }
-        if direction == Direction::ToClient {
-            self.pairing.close(end, false, out);
-        }
-    }
-
-    /// The connection ended inside the current message.
-    fn message_broken(&mut self, direction: Direction, end: End, out: &mut Sink<'_>) {
-        if let Some(exchange) = self.pairing.current(direction) {
-            if end == End::Fin {
-                exchange.transaction.anomaly("short-body");
-            }
-            if direction == Direction::ToServer {
-                exchange.cut(direction, None);
-            }
-        }
-        match direction {
-            Direction::ToServer => self.pairing.put_answered(out),
-            Direction::ToClient => self.pairing.response_cut(Some(end), out),
-        }
     }
 }

@@ -12,11 +12,12 @@
 //!   and so is each request that could own it.
 //! - With one visible candidate and maybe hidden ones the pair is tentative:
 //!   a further response before the next request refutes it (both go out
-//!   unpaired), the next request confirms it. It keeps its label.
-//! - Certainty comes back when a request begins while no response is being
-//!   read and one was since the hole, on a connection whose client was never
-//!   seen to send a request before it had the answer to the last: all
-//!   that went before is answered.
+//!   unpaired), the next request confirms it and brings certainty back. The
+//!   pair keeps its label (gap, late-join).
+//! - A request that begins while no response is being read, after at least
+//!   one was read since the hole, is the only candidate for the next one, on
+//!   a connection whose client was never seen to send a request before it
+//!   had the answer to the last: all that went before it is answered.
 
 use std::collections::VecDeque;
 
@@ -59,6 +60,8 @@ pub struct Pairing {
     /// Responses without request since the last request began.
     orphans: usize,
     pipelined: bool,
+    /// Interim responses since the last final one.
+    interim: u64,
     /// Packet of the last byte of the last request.
     last_packet: u64,
     memory: usize,
@@ -119,17 +122,17 @@ impl Pairing {
         }
     }
 
-    /// Ends doubt where a sequential client's next request proves that all
-    /// before it is answered.
+    /// Learns from the next request of a sequential client that all before it
+    /// is answered: that confirms a tentative pair and ends doubt, or leaves
+    /// the new request as the only candidate.
     fn settle(&mut self, out: &mut Sink<'_>) {
-        let confirmed = self.queue.front().is_some_and(|e| e.tentative && e.parts[1] == Part::Whole);
-        if confirmed {
+        if self.queue.front().is_some_and(|e| e.tentative && e.parts[1] == Part::Whole) {
             self.put_front(out);
-        } else if self.pipelined || self.answered == 0 || self.sure > 0 {
-            return;
+            self.certain();
+        } else if !self.pipelined && self.answered > 0 && self.sure == 0 {
+            self.flush_unpaired(self.queue.len(), out);
+            self.hidden = true;
         }
-        self.flush_unpaired(self.queue.len(), out);
-        self.certain();
     }
 
     fn certain(&mut self) {
@@ -191,11 +194,9 @@ impl Pairing {
         }
     }
 
-    /// The request that the next response answers for certain, without
-    /// taking the response in (interim responses).
-    pub fn next_certain(&mut self) -> Option<&mut Exchange> {
-        let certain = self.doubt.is_none() || self.sure > 0;
-        self.queue.front_mut().filter(|e| certain && e.parts[1] == Part::Missing)
+    /// An interim response, which belongs to the request of the next final one.
+    pub fn interim(&mut self) {
+        self.interim += 1;
     }
 
     /// A final response begins. `orphan` makes an exchange without request.
@@ -216,6 +217,7 @@ impl Pairing {
             }
         };
         exchange.parts[1] = Part::Open;
+        exchange.informational = std::mem::take(&mut self.interim);
         exchange
     }
 
@@ -235,10 +237,14 @@ impl Pairing {
         if !self.hidden && self.answered == waiting {
             self.flush_unpaired(waiting - 1, out);
             self.certain();
+            // What is missing can only have been interim responses to it.
+            if let Some(front) = self.queue.front_mut() {
+                doubt.label(front);
+            }
             return Target::Front;
         }
         match self.queue.front_mut() {
-            Some(front) if self.hidden && waiting == 1 && self.answered == 1 && !self.pipelined => {
+            Some(front) if self.hidden && waiting == 1 && self.orphans == 0 && !self.pipelined => {
                 doubt.label(front);
                 front.tentative = true;
                 Target::Front
@@ -317,9 +323,18 @@ impl Pairing {
         self.answered = self.orphans;
     }
 
+    /// Bytes after a hole made no sense: requests may be among them that
+    /// nothing has answered yet.
+    pub fn requests_passed_over(&mut self) {
+        self.requests_hidden(Doubt::Gap);
+        self.orphans = 0;
+        self.answered = 0;
+    }
+
     /// Bytes between responses are missing, or cannot be told apart.
     pub fn responses_hidden(&mut self, doubt: Doubt, out: &mut Sink<'_>) {
         self.refute(out);
+        self.interim = 0;
         if self.waiting() > 0 || self.doubt.is_some() {
             self.doubted(doubt, 0);
         }

@@ -3,11 +3,37 @@
 use super::head::{METHOD_BYTES, is_token, may_begin, request_line, status_line, without_cr};
 use crate::analyze::decode::{Probe, Role};
 
+/// Whether a line found after a hole may be taken for a request line with this
+/// method: a known one, that is not what is left of a longer one.
+pub fn resumes(method: &[u8]) -> bool {
+    METHODS.contains(&method) && !matches!(method, b"LOCK" | b"SEARCH" | b"SUBSCRIBE")
+}
+
 /// Methods whose name alone, with a plausible target, is enough.
 const METHODS: &[&[u8]] = &[
-    b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE",
-    b"PROPFIND", b"PROPPATCH", b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK", b"REPORT",
-    b"SEARCH", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE", b"M-SEARCH", b"PURGE",
+    b"GET",
+    b"POST",
+    b"PUT",
+    b"DELETE",
+    b"HEAD",
+    b"OPTIONS",
+    b"PATCH",
+    b"CONNECT",
+    b"TRACE",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
+    b"REPORT",
+    b"SEARCH",
+    b"NOTIFY",
+    b"SUBSCRIBE",
+    b"UNSUBSCRIBE",
+    b"M-SEARCH",
+    b"PURGE",
 ];
 
 /// Longest first line waited for; past it an unknown method is no match.
@@ -53,10 +79,8 @@ fn client(bytes: &[u8]) -> Probe {
         match target {
             [] => return Probe::More,
             [b'/' | b'*', ..] if !hosts => return Probe::Match(Role::Client),
-            [b'h' | b'H', ..] if !hosts && target.len() >= 4 => {
-                if target.get(..4).is_some_and(|t| t.eq_ignore_ascii_case(b"http")) {
-                    return Probe::Match(Role::Client);
-                }
+            [h, t1, t2, p, ..] if !hosts && [*h, *t1, *t2, *p].eq_ignore_ascii_case(b"http") => {
+                return Probe::Match(Role::Client);
             }
             [first, ..] if hosts && (first.is_ascii_alphanumeric() || *first == b'[') => {
                 return Probe::Match(Role::Client);

@@ -1,0 +1,152 @@
+//! Transcripts: what a user would see of a conversation, whole or damaged.
+
+mod properties;
+mod transcripts;
+
+use std::fmt::Write as _;
+
+use super::{PROTOCOL, log};
+use crate::analyze::decode::{
+    Chunk, Content, Decoder, Direction, End, Finished, GapCause, Late, Output, Sink, Wants,
+};
+use crate::analyze::limits::Limits;
+use crate::analyze::transaction::{Message, Transaction, Value};
+use crate::time::Timestamp;
+
+use Direction::{ToClient, ToServer};
+
+/// One step of a conversation. Step `n` (from 1) is packet `n`, captured at
+/// `n` milliseconds.
+#[derive(Clone, Debug)]
+enum Step {
+    /// The client sends.
+    C(Vec<u8>),
+    /// The server sends.
+    S(Vec<u8>),
+    /// Bytes to the server are missing.
+    GapC(u64),
+    /// Bytes to the client are missing.
+    GapS(u64),
+    /// A direction ends.
+    End(Direction, End),
+}
+
+fn c(text: impl AsRef<[u8]>) -> Step {
+    Step::C(text.as_ref().to_vec())
+}
+
+fn s(text: impl AsRef<[u8]>) -> Step {
+    Step::S(text.as_ref().to_vec())
+}
+
+/// Both directions end alike.
+fn both(end: End) -> [Step; 2] {
+    [Step::End(ToServer, end), Step::End(ToClient, end)]
+}
+
+struct Run {
+    decoder: Box<dyn Decoder>,
+    output: Output,
+    limits: Limits,
+    wants: Wants,
+    packet: u64,
+}
+
+impl Run {
+    fn new(late: Late) -> Self {
+        Self {
+            decoder: (PROTOCOL.decoder)(late),
+            output: Output::default(),
+            limits: Limits::default(),
+            wants: Wants { headers: true, log: true, conformance: false },
+            packet: 0,
+        }
+    }
+
+    fn push(&mut self, step: &Step) {
+        self.packet += 1;
+        self.push_at(step, self.packet);
+    }
+
+    fn push_at(&mut self, step: &Step, packet: u64) {
+        let (direction, content) = match step {
+            Step::C(data) => (ToServer, Content::Data(data)),
+            Step::S(data) => (ToClient, Content::Data(data)),
+            Step::GapC(len) => (ToServer, Content::Gap(*len, GapCause::Lost)),
+            Step::GapS(len) => (ToClient, Content::Gap(*len, GapCause::Lost)),
+            Step::End(direction, end) => (*direction, Content::End(*end)),
+        };
+        let at = Some(Timestamp::from_nanos(packet as i64 * 1_000_000));
+        let chunk = Chunk { at, packet, content };
+        let mut sink = Sink::new(self.wants, &self.limits, &mut self.output);
+        self.decoder.push(direction, chunk, &mut sink);
+    }
+}
+
+fn run(late: Late, steps: &[Step]) -> Output {
+    let mut run = Run::new(late);
+    steps.iter().for_each(|step| run.push(step));
+    run.output
+}
+
+/// One line for each transaction.
+fn shown(output: &Output) -> Vec<String> {
+    output.transactions.iter().map(|Finished { transaction, .. }| line(transaction)).collect()
+}
+
+fn text(message: &Message, span: Option<crate::analyze::fields::Span>) -> String {
+    let mut shown = String::new();
+    log::escape(&mut shown, message.text(span).unwrap_or(b"?"));
+    shown
+}
+
+/// `GET h /path 0 -> 200 5 | ok complete | anomalies | attributes`.
+fn line(t: &Transaction) -> String {
+    let mut line = String::new();
+    if t.protocol != "http/1.1" {
+        let _ = write!(line, "{} ", t.protocol);
+    }
+    match &t.request {
+        Some(m) => {
+            let [method, host, path] = [m.method, m.authority, m.path].map(|span| text(m, span));
+            let _ = write!(line, "{method} {host} {path} {}", m.body_bytes);
+        }
+        None => line.push('-'),
+    }
+    match &t.response {
+        Some(m) => {
+            let status = m.status.map_or("?".to_owned(), |status| status.to_string());
+            let _ = write!(line, " -> {status} {}", m.body_bytes);
+        }
+        None => line.push_str(" -> -"),
+    }
+    let _ = write!(line, " | {} {}", t.outcome.name(), t.completeness.name());
+    for anomaly in &t.anomalies {
+        let _ = write!(line, " !{anomaly}");
+    }
+    for (name, value) in &t.attributes {
+        match value {
+            Value::Number(n) => drop(write!(line, " {name}={n}")),
+            Value::Text(text) => drop(write!(line, " {name}={text}")),
+        }
+    }
+    line
+}
+
+/// Start and end of a message in milliseconds, and its packet.
+fn times(message: &Option<Message>) -> (Option<i64>, Option<i64>, u64) {
+    let millis = |at: Option<Timestamp>| at.map(|at| at.nanos() / 1_000_000);
+    message.as_ref().map_or((None, None, 0), |m| (millis(m.start), millis(m.end), m.packet))
+}
+
+#[track_caller]
+fn check(steps: &[Step], expected: &[&str]) -> Output {
+    check_late(Late::default(), steps, expected)
+}
+
+#[track_caller]
+fn check_late(late: Late, steps: &[Step], expected: &[&str]) -> Output {
+    let output = run(late, steps);
+    assert_eq!(shown(&output), expected);
+    output
+}

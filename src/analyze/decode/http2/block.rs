@@ -32,6 +32,11 @@ pub struct Decoded {
     pub message: Message,
     /// Whether there was a pseudo-header.
     pub pseudo: bool,
+    /// Whether the first field is a regular one, so that there is no
+    /// pseudo-header (RFC 9113 section 8.3).
+    pub regular: bool,
+    /// Number of fields.
+    pub count: usize,
     /// Whether a name or a value is unknown, or fields are missing.
     pub unknown: bool,
     /// Whether the fields were cut by the limit.
@@ -94,6 +99,7 @@ struct Collector {
 
 impl Collector {
     fn field(&mut self, field: Field<'_>) {
+        self.decoded.count += 1;
         let Name::Known(name) = field.name else { return self.unknown(field) };
         let size = name.len() + field.value.map_or(0, <[u8]>::len) + FIELD_BYTES;
         let Some(room) = self.room.checked_sub(size) else {
@@ -102,6 +108,7 @@ impl Collector {
             return;
         };
         self.room = room;
+        self.decoded.regular |= self.decoded.count == 1 && !name.starts_with(b":");
         match (name, field.value) {
             ([b':', ..], Some(value)) => self.pseudo(name, value),
             (_, Some(value)) => {

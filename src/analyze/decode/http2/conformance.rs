@@ -14,8 +14,8 @@ use futures_core::Stream as _;
 use h2::Codec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::analyze::decode::{Direction, Sink};
 use crate::analyze::decode::http2::frame::PREFACE;
+use crate::analyze::decode::{Direction, Sink};
 
 /// Largest frame and table that a peer can allow: what peers agreed on is
 /// not what is checked here.
@@ -82,15 +82,18 @@ fn describe(error: &h2::proto::Error) -> String {
     use h2::proto::Error;
     match error {
         Error::Reset(stream, reason, _) => {
-            format!("stream error {} on stream {}", name(*reason), u32::from(*stream))
+            let (id, why) = (u32::from(*stream), reason.description());
+            format!("stream error {} on stream {id}: {why}", name(*reason))
         }
-        Error::GoAway(_, reason, _) => format!("connection error {}", name(*reason)),
+        Error::GoAway(_, reason, _) => {
+            format!("connection error {}: {}", name(*reason), reason.description())
+        }
         Error::Io(kind, _) => format!("connection error: {kind}"),
     }
 }
 
 fn name(reason: h2::Reason) -> String {
-    format!("{} ({})", super::frame::error_name(reason.into()), reason.description())
+    super::frame::error_name(reason.into())
 }
 
 /// Bytes that the codec has not read yet. It may write what it likes.

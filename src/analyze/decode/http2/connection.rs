@@ -9,47 +9,41 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use foldhash::fast::RandomState;
 
 use crate::analyze::decode::grpc::Call;
-use crate::analyze::decode::http2::block::{self, Block, Decoded};
+use crate::analyze::decode::http2::block::Block;
 use crate::analyze::decode::http2::frame::{
-    self, ACK, DEFAULT_MAX_FRAME, END_HEADERS, END_STREAM, Head, Kind, SETTINGS_MAX_FRAME_SIZE,
+    self, ACK, DEFAULT_MAX_FRAME, END_STREAM, Head, Kind, SETTINGS_MAX_FRAME_SIZE,
 };
 use crate::analyze::decode::http2::framer::{Seen, Step};
 use crate::analyze::decode::http2::hpack::Decoder;
 use crate::analyze::decode::http2::log;
-use crate::analyze::decode::http2::stream::{LIMIT_HEAD, Loss, Reset, Stream, Why};
+use crate::analyze::decode::http2::stream::{Loss, Reset, Stream, Why};
 use crate::analyze::decode::{Direction, End, Sink};
 use crate::analyze::transaction::Message;
 use crate::time::Timestamp;
 
 /// Ids of streams given out before both sides ended, whose late frames must
 /// not look like new streams. As many as may be open at once by default.
-const CLOSED: usize = 4096;
+pub(super) const CLOSED: usize = 4096;
 /// Frames of a stream that was never opened or is over.
 const STRAY: &str = "http2-stray-frame";
 /// A frame that RFC 9113 section 6 calls an error.
-const MALFORMED_FRAME: &str = "http2-malformed-frame";
-/// A header block that HPACK cannot decode.
-const MALFORMED_BLOCK: &str = "http2-malformed-header-block";
-/// A header block that other frames interrupt.
-const INTERRUPTED_BLOCK: &str = "http2-interrupted-header-block";
-const LIMIT_PENDING: &str = "limit-pending-per-flow";
-const LIMIT_STATE: &str = "limit-state-bytes-per-flow";
+pub(super) const MALFORMED_FRAME: &str = "http2-malformed-frame";
 
 /// One direction of the connection.
 #[derive(Debug)]
-struct Way {
-    hpack: Decoder,
-    block: Option<Block>,
+pub(super) struct Way {
+    pub(super) hpack: Decoder,
+    pub(super) block: Option<Block>,
     /// Set where frames of it were or may have been missed.
-    loss: Option<Loss>,
+    pub(super) loss: Option<Loss>,
     /// Whether any byte of it came.
-    spoke: bool,
+    pub(super) spoke: bool,
     /// Largest stream id opened by it.
-    highest: u32,
+    pub(super) highest: u32,
     /// Largest frame that its sender may send.
-    max_frame: u32,
-    goaway: Option<(u32, Reset)>,
-    end: Option<End>,
+    pub(super) max_frame: u32,
+    pub(super) goaway: Option<(u32, Reset)>,
+    pub(super) end: Option<End>,
 }
 
 impl Way {
@@ -69,16 +63,19 @@ impl Way {
 
 /// The streams of one connection.
 pub struct Connection {
-    ways: [Way; 2],
-    streams: HashMap<u32, Stream, RandomState>,
+    pub(super) ways: [Way; 2],
+    pub(super) streams: HashMap<u32, Stream, RandomState>,
     /// Ids in the order of opening, some of them given out by now.
-    order: VecDeque<u32>,
-    closed: HashSet<u32, RandomState>,
-    closed_order: VecDeque<u32>,
+    pub(super) order: VecDeque<u32>,
+    pub(super) closed: HashSet<u32, RandomState>,
+    pub(super) closed_order: VecDeque<u32>,
     /// Bytes held by `streams`.
-    charged: usize,
+    pub(super) charged: usize,
     /// The direction whose last frame is cut short by its end.
-    dying: Option<Direction>,
+    pub(super) dying: Option<Direction>,
+    /// Directions in which a frame is searched for: what comes meanwhile is
+    /// not seen.
+    pub(super) searching: [bool; 2],
     /// Whether request bytes are held back by the search for a frame.
     pub held_requests: bool,
 }
@@ -94,11 +91,12 @@ impl Connection {
             closed_order: VecDeque::new(),
             charged: 0,
             dying: None,
+            searching: late,
             held_requests: false,
         }
     }
 
-    fn way(&mut self, direction: Direction) -> &mut Way {
+    pub(super) fn way(&mut self, direction: Direction) -> &mut Way {
         let [to_server, to_client] = &mut self.ways;
         match direction {
             Direction::ToServer => to_server,
@@ -117,8 +115,15 @@ impl Connection {
     }
 
     /// The direction was not joined late after all.
-    pub fn from_start(&mut self, direction: Direction) {
+    pub fn not_late(&mut self, direction: Direction) {
         *self.way(direction) = Way::new(false);
+    }
+
+    /// Frames of the direction are searched for, or were found.
+    pub fn search(&mut self, direction: Direction, searching: bool) {
+        if let Some(known) = self.searching.get_mut(direction.index()) {
+            *known = searching;
+        }
     }
 
     /// Bytes of the direction came.
@@ -154,7 +159,15 @@ impl Connection {
         self.open(stream);
     }
 
-    fn open(&mut self, stream: Stream) {
+    pub(super) fn open(&mut self, mut stream: Stream) {
+        for (side, (searching, way)) in
+            stream.sides.iter_mut().zip(self.searching.iter().zip(&self.ways))
+        {
+            if *searching && !side.ended {
+                side.loss = way.loss;
+                side.may_have_ended = true;
+            }
+        }
         self.order.push_back(stream.id);
         self.streams.insert(stream.id, stream);
         if self.order.len() > 2 * self.streams.len() + 64 {
@@ -184,7 +197,7 @@ impl Connection {
         }
     }
 
-    fn frame(
+    pub(super) fn frame(
         &mut self,
         direction: Direction,
         head: &Head,
@@ -228,212 +241,9 @@ impl Connection {
         }
     }
 
-    /// HEADERS, PUSH_PROMISE or CONTINUATION.
-    fn block(
-        &mut self,
-        direction: Direction,
-        head: &Head,
-        (seen, payload, cut): (Seen, &[u8], bool),
-        out: &mut Sink<'_>,
-    ) {
-        let limit = out.limits.head_bytes;
-        let ends = head.has(END_HEADERS);
-        if head.kind == Kind::Continuation {
-            let way = self.way(direction);
-            match &mut way.block {
-                Some(block) if block.stream == head.stream => {
-                    block.seen.and(seen);
-                    if !block.broken {
-                        let room = limit.saturating_sub(block.bytes.len()).min(payload.len());
-                        block.bytes.extend_from_slice(payload.get(..room).unwrap_or_default());
-                        block.broken = cut || room < payload.len();
-                    }
-                    if ends && let Some(block) = way.block.take() {
-                        self.complete(direction, block, out);
-                    }
-                }
-                _ => {
-                    // What it went on from was lost, or is not there.
-                    way.hpack.invalidate();
-                    if way.loss.is_none() {
-                        out.anomaly(MALFORMED_FRAME);
-                    }
-                }
-            }
-            return;
-        }
-        let mut fragment = frame::unwrap(head, payload, cut);
-        let mut promised = None;
-        if head.kind == Kind::PushPromise
-            && let Some((id, rest)) = fragment.and_then(|f| f.split_at_checked(4))
-        {
-            promised = frame::stream_id(id);
-            fragment = Some(rest);
-        }
-        let unusable = fragment.is_none() || (head.kind == Kind::PushPromise && promised.is_none());
-        if unusable {
-            // Padding longer than the frame, or all of it lost.
-            if !cut {
-                out.anomaly(MALFORMED_FRAME);
-            }
-        }
-        let bytes = fragment.unwrap_or_default();
-        let end_stream = head.kind == Kind::Headers && head.has(END_STREAM);
-        let broken = cut || unusable;
-        let stream = head.stream;
-        if ends && !unusable {
-            // The usual case: nothing is copied.
-            let block = Block { stream, promised, end_stream, seen, bytes: Vec::new(), broken };
-            return self.decoded(direction, &block, bytes, out);
-        }
-        let bytes = bytes.to_vec();
-        let block = Block { stream, promised, end_stream, seen, bytes, broken };
-        if ends {
-            self.complete(direction, block, out);
-        } else {
-            self.way(direction).block = Some(block);
-        }
-    }
-
-    /// A block that frames other than CONTINUATION cut off.
-    fn interrupted(&mut self, direction: Direction, out: &mut Sink<'_>) {
-        if let Some(mut block) = self.way(direction).block.take() {
-            out.anomaly(INTERRUPTED_BLOCK);
-            block.broken = true;
-            self.complete(direction, block, out);
-        }
-    }
-
-    fn complete(&mut self, direction: Direction, mut block: Block, out: &mut Sink<'_>) {
-        let bytes = std::mem::take(&mut block.bytes);
-        self.decoded(direction, &block, &bytes, out);
-    }
-
-    fn decoded(
-        &mut self,
-        direction: Direction,
-        block: &Block,
-        bytes: &[u8],
-        out: &mut Sink<'_>,
-    ) {
-        let way = self.way(direction);
-        let seen = block.seen;
-        let decoded = block::decode(&mut way.hpack, bytes, block.broken, (direction, seen), out);
-        let loss = way.loss;
-        let limited = decoded.limited || (block.broken && bytes.len() >= out.limits.head_bytes);
-        let malformed = decoded.malformed;
-        let dying = self.dying == Some(direction);
-        let id = match block.promised {
-            Some(id) => self.promised(id, block, decoded),
-            None => self.headers(direction, block, decoded, out),
-        };
-        let Some(id) = id else { return };
-        if let Some(stream) = self.streams.get_mut(&id) {
-            if limited {
-                stream.anomaly(LIMIT_HEAD);
-            }
-            if malformed {
-                stream.anomaly(MALFORMED_BLOCK);
-            }
-            let side = stream.side(if block.promised.is_some() {
-                Direction::ToServer
-            } else {
-                direction
-            });
-            if block.broken && !limited && !dying {
-                side.loss = loss.or(Some(Loss::Gap));
-            }
-        }
-        self.charge(id);
-        self.settle(id, out);
-        self.bound(out);
-    }
-
-    /// PUSH_PROMISE: a request that the server makes up.
-    fn promised(&mut self, id: u32, block: &Block, decoded: Decoded) -> Option<u32> {
-        let way = self.way(Direction::ToClient);
-        way.highest = way.highest.max(id);
-        let loss = way.loss.unwrap_or(Loss::Gap);
-        if self.streams.contains_key(&id) {
-            return None;
-        }
-        let mut stream = Stream::new(id);
-        stream.pushed = true;
-        stream.call = Call::detect(&decoded.message);
-        let side = stream.side(Direction::ToServer);
-        side.unknown = (decoded.unknown && !decoded.limited).then_some(loss);
-        side.message = Some(decoded.message);
-        side.head = true;
-        side.seen(block.seen);
-        side.end();
-        self.open(stream);
-        Some(id)
-    }
-
-    /// HEADERS, whole: a head, an interim response or trailers.
-    fn headers(
-        &mut self,
-        direction: Direction,
-        block: &Block,
-        decoded: Decoded,
-        out: &mut Sink<'_>,
-    ) -> Option<u32> {
-        let id = block.stream;
-        let fresh = !self.streams.contains_key(&id);
-        if fresh && !self.may_open(direction, id, out) {
-            return None;
-        }
-        let dying = self.dying == Some(direction);
-        let loss = self.way(direction).loss;
-        let stream = self.streams.get_mut(&id)?;
-        let lossy = loss.is_some();
-        let status = decoded.message.status;
-        let response = direction == Direction::ToClient;
-        if response && matches!(status, Some(100..=199)) && !block.end_stream {
-            stream.informational += 1;
-            return None;
-        }
-        let side = stream.side(direction);
-        let known_status = side.message.as_ref().is_some_and(|message| message.status.is_some());
-        let is_head = if side.head {
-            // An interim response whose status is not known comes before.
-            response && status.is_some() && !known_status
-        } else {
-            let begun = side.message.is_some();
-            decoded.pseudo || !lossy || (decoded.unknown && !begun)
-        };
-        let unknown = decoded.unknown && !decoded.limited && !decoded.malformed && !dying;
-        if unknown {
-            side.unknown = Some(loss.unwrap_or(Loss::Gap));
-        }
-        if is_head {
-            if !decoded.pseudo && !decoded.unknown {
-                stream.anomaly("http2-no-pseudo-header");
-            }
-            stream.head(direction, block.seen, decoded.message);
-        } else {
-            let side = stream.side(direction);
-            if !side.head && side.loss.is_none() {
-                side.loss = loss;
-            }
-            let message = side.message.get_or_insert_with(|| Message {
-                head: out.fields(),
-                packet: block.seen.packet,
-                ..Message::default()
-            });
-            message.trailers = decoded.message.head;
-            side.seen(block.seen);
-            stream.detect_trailers(direction);
-        }
-        if block.end_stream && !dying {
-            stream.side(direction).end();
-        }
-        Some(id)
-    }
-
     /// Opens the stream of a HEADERS or DATA frame, where it is not a late
     /// frame of one that is over.
-    fn may_open(&mut self, direction: Direction, id: u32, out: &mut Sink<'_>) -> bool {
+    pub(super) fn may_open(&mut self, direction: Direction, id: u32, out: &mut Sink<'_>) -> bool {
         if self.closed.contains(&id) {
             return false;
         }
@@ -461,7 +271,7 @@ impl Connection {
         true
     }
 
-    fn data(
+    pub(super) fn data(
         &mut self,
         direction: Direction,
         head: &Head,
@@ -494,7 +304,7 @@ impl Connection {
     }
 
     /// DATA that was not captured, in a frame that was.
-    fn missing(
+    pub(super) fn missing(
         &mut self,
         direction: Direction,
         head: &Head,
@@ -520,7 +330,7 @@ impl Connection {
 
     /// Makes sure that there is a message for DATA; false where the frame is
     /// to be passed over.
-    fn touch(&mut self, direction: Direction, id: u32, out: &mut Sink<'_>) -> bool {
+    pub(super) fn touch(&mut self, direction: Direction, id: u32, out: &mut Sink<'_>) -> bool {
         if !self.streams.contains_key(&id) && !self.may_open(direction, id, out) {
             return false;
         }
@@ -540,131 +350,5 @@ impl Connection {
             }
         }
         true
-    }
-
-    fn goaway(&mut self, direction: Direction, payload: &[u8], seen: Seen, out: &mut Sink<'_>) {
-        let Some((last, code)) = frame::goaway(payload) else { return };
-        let reset = Reset { by: direction, code: Some(code), at: seen.last };
-        self.way(direction).goaway = Some((last, reset));
-        // Streams that the other side opened above `last` were not processed.
-        let parity = u32::from(direction == Direction::ToClient);
-        let mut above: Vec<u32> = self.streams.keys().copied().filter(|id| *id > last).collect();
-        above.retain(|id| id % 2 == parity);
-        above.sort_unstable();
-        for id in above {
-            self.give_out(id, Why::GoAway(reset), out);
-        }
-    }
-
-    /// Gives a stream out where both sides are done.
-    fn settle(&mut self, id: u32, out: &mut Sink<'_>) {
-        let held = self.held_requests;
-        let Some(stream) = self.streams.get(&id) else { return };
-        if stream.is_settled(held) {
-            return self.give_out(id, Why::Settled, out);
-        }
-        // Opened in ignorance of a GOAWAY that excludes it.
-        if stream.sides[0].ended
-            && id % 2 == 1
-            && let Some((last, reset)) = self.way(Direction::ToClient).goaway
-            && id > last
-        {
-            self.give_out(id, Why::GoAway(reset), out);
-        }
-    }
-
-    fn give_out(&mut self, id: u32, why: Why, out: &mut Sink<'_>) {
-        let Some(stream) = self.streams.remove(&id) else { return };
-        self.charged = self.charged.saturating_sub(stream.charged);
-        if !(stream.sides[0].ended && stream.sides[1].ended) && self.closed.insert(id) {
-            self.closed_order.push_back(id);
-            if self.closed_order.len() > CLOSED
-                && let Some(oldest) = self.closed_order.pop_front()
-            {
-                self.closed.remove(&oldest);
-            }
-        }
-        let silent = [!self.ways[0].spoke, !self.ways[1].spoke];
-        out.transaction(stream.finish(why, silent));
-    }
-
-    fn charge(&mut self, id: u32) {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            let memory = stream.memory();
-            self.charged = (self.charged + memory).saturating_sub(stream.charged);
-            stream.charged = memory;
-        }
-    }
-
-    /// Gives the oldest streams up where there are too many.
-    fn bound(&mut self, out: &mut Sink<'_>) {
-        loop {
-            let name = if self.streams.len() > out.limits.pending_per_flow {
-                LIMIT_PENDING
-            } else if self.charged > out.limits.state_bytes_per_flow {
-                LIMIT_STATE
-            } else {
-                return;
-            };
-            let Some(id) = self.order.pop_front() else { return };
-            self.give_out(id, Why::Limit(name), out);
-        }
-    }
-
-    /// Frame boundaries of a direction are lost: any stream may have lost
-    /// bytes, and the header table changed.
-    pub fn lost(&mut self, direction: Direction, out: &mut Sink<'_>) {
-        if let Some(mut block) = self.way(direction).block.take() {
-            block.broken = true;
-            self.complete(direction, block, out);
-        }
-        let way = self.way(direction);
-        way.hpack.invalidate();
-        way.loss = Some(Loss::Gap);
-        let mut settled = Vec::new();
-        for stream in self.streams.values_mut() {
-            if !stream.side(direction).ended {
-                stream.side(direction).lost();
-                if let Some(call) = &mut stream.call {
-                    call.lost(direction);
-                }
-                if stream.is_settled(self.held_requests) {
-                    settled.push(stream.id);
-                }
-            }
-        }
-        settled.sort_unstable();
-        for id in settled {
-            self.give_out(id, Why::Settled, out);
-        }
-    }
-
-    /// A direction ended, in the middle of the frame `cut`; after the second
-    /// has ended, so has everything.
-    pub fn end(
-        &mut self,
-        direction: Direction,
-        end: End,
-        cut: Option<Step<'_>>,
-        out: &mut Sink<'_>,
-    ) {
-        self.dying = Some(direction);
-        if let Some(step) = cut {
-            self.step(direction, step, out);
-        }
-        if let Some(mut block) = self.way(direction).block.take() {
-            block.broken = true;
-            self.complete(direction, block, out);
-        }
-        self.dying = None;
-        self.way(direction).end = Some(end);
-        let ends = [self.ways[0].end, self.ways[1].end];
-        if ends.contains(&None) {
-            return;
-        }
-        let goaway = self.ways[1].goaway.or(self.ways[0].goaway).map(|(_, reset)| reset);
-        while let Some(id) = self.order.pop_front() {
-            self.give_out(id, Why::End(ends, goaway), out);
-        }
     }
 }

@@ -203,6 +203,14 @@ impl Head {
         if self.length > expected.max_frame {
             return None;
         }
+        // Legal, but of no use; zeros are all over other protocols.
+        if self.kind == Kind::Data && self.length == 0 && !self.has(END_STREAM) {
+            return None;
+        }
+        // Promises are made on requests of the client (section 6.6).
+        if self.kind == Kind::PushPromise && self.stream.is_multiple_of(2) {
+            return None;
+        }
         let range = match self.kind {
             Kind::Priority | Kind::RstStream | Kind::WindowUpdate | Kind::Ping => 1,
             Kind::Settings => MAX_SETTINGS,

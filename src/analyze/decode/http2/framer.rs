@@ -121,11 +121,7 @@ impl Framer {
 
     /// Takes bytes off the front of `input`, captured as `seen` says, up to
     /// the next step. None once all are taken.
-    pub fn next<'s, 'b: 's>(
-        &'s mut self,
-        input: &mut &'b [u8],
-        seen: Seen,
-    ) -> Option<Step<'s>> {
+    pub fn next<'s, 'b: 's>(&'s mut self, input: &mut &'b [u8], seen: Seen) -> Option<Step<'s>> {
         loop {
             match self.state {
                 State::Preface(left) => {
@@ -194,11 +190,7 @@ impl Framer {
         };
     }
 
-    fn payload<'s, 'b: 's>(
-        &'s mut self,
-        input: &mut &'b [u8],
-        seen: Seen,
-    ) -> Option<Step<'s>> {
+    fn payload<'s, 'b: 's>(&'s mut self, input: &mut &'b [u8], seen: Seen) -> Option<Step<'s>> {
         let State::Payload { head, left, keep, cut } = self.state else { return None };
         let (taken, rest) = input.split_at(left.min(input.len()));
         *input = rest;
@@ -226,11 +218,7 @@ impl Framer {
         Some(Step::Frame { head, seen, payload, cut })
     }
 
-    fn data<'s, 'b: 's>(
-        &'s mut self,
-        input: &mut &'b [u8],
-        seen: Seen,
-    ) -> Option<Step<'s>> {
+    fn data<'s, 'b: 's>(&'s mut self, input: &mut &'b [u8], seen: Seen) -> Option<Step<'s>> {
         let State::Data { head, mut left, mut padding, first } = self.state else { return None };
         if left > 0 && input.is_empty() {
             return None;

@@ -136,10 +136,7 @@ mod tests {
         let head = Head::parse(&[0, 0, 4, 3, 0x80, 0, 0, 0, 7]).unwrap();
         assert_eq!(frame(&head, &[0, 0, 0, 8]), "RST_STREAM 0x80 stream=7 len=4 CANCEL");
         let head = Head::parse(&[0, 0, 5, 0, 1, 0, 0, 0, 7]).unwrap();
-        assert_eq!(
-            data(&head, b"a\x1b[2J\n"),
-            "DATA END_STREAM stream=7 len=5 a\\x1b[2J\\n"
-        );
+        assert_eq!(data(&head, b"a\x1b[2J\n"), "DATA END_STREAM stream=7 len=5 a\\x1b[2J\\n");
         let name = Name::Known(b"x");
         assert_eq!(field(Field { name, value: Some(b"a\r\nb") }), "  x: a\\r\\nb");
         assert_eq!(field(Field { name: Name::Unknown(3), value: None }), "  ?n3: (unknown)");

@@ -8,8 +8,10 @@
 mod block;
 mod conformance;
 mod connection;
+mod ending;
 mod frame;
 mod framer;
+mod headers;
 mod hpack;
 mod log;
 mod stream;
@@ -87,14 +89,15 @@ impl Http2 {
     fn data(&mut self, direction: Direction, bytes: &[u8], seen: Seen, out: &mut Sink<'_>) {
         let (half, connection) = self.parts(direction);
         connection.spoke(direction);
+        half.framer.bound(out.limits.head_bytes);
         if std::mem::take(&mut half.fresh) {
-            half.framer.bound(out.limits.head_bytes);
             if direction == Direction::ToServer && bytes.starts_with(PREFACE) {
                 // Joined at the start after all.
                 half.search = None;
                 half.framer = Framer::new(true);
                 half.framer.bound(out.limits.head_bytes);
-                connection.from_start(direction);
+                connection.search(direction, false);
+                connection.not_late(direction);
                 connection.spoke(direction);
             }
             if out.wants.conformance && half.search.is_none() {
@@ -116,6 +119,7 @@ impl Http2 {
         if !found.is_empty() {
             half.search = None;
             half.framer.restart();
+            connection.search(direction, false);
         }
         for piece in found {
             let (half, _) = self.parts(direction);
@@ -133,6 +137,7 @@ impl Http2 {
                 // The boundary that was found is none. What is left of this
                 // packet is given up with what was lost before.
                 half.search = Some(Sync::default());
+                connection.search(direction, true);
                 connection.lost(direction, out);
                 return;
             }
@@ -163,6 +168,7 @@ impl Http2 {
                     connection.step(direction, step, out);
                 }
                 half.search = Some(Sync::default());
+                connection.search(direction, true);
                 connection.lost(direction, out);
             }
         }

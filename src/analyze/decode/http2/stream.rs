@@ -1,7 +1,7 @@
 //! One stream: its two messages and how they become a transaction.
 
 use crate::analyze::decode::grpc::Call;
-use crate::analyze::decode::http2::block;
+use crate::analyze::decode::http2::block::{self, Decoded};
 use crate::analyze::decode::http2::frame::error_name;
 use crate::analyze::decode::http2::framer::Seen;
 use crate::analyze::decode::{Direction, End};
@@ -63,6 +63,17 @@ impl Side {
             self.may_have_ended = true;
         }
     }
+}
+
+/// What a header block is to its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The head of a message.
+    Head,
+    /// Its trailers.
+    Trailers,
+    /// One of both; which cannot be known.
+    Unknown,
 }
 
 /// An early end of a stream.
@@ -193,7 +204,11 @@ impl Stream {
         let [request, response] = &self.sides;
         if response.ended {
             let status = response.message.as_ref().and_then(|m| m.status);
-            return status.map_or(Outcome::Unknown, Outcome::of_status);
+            return match status {
+                Some(200) if self.may_be_call() => Outcome::Unknown,
+                Some(status) => Outcome::of_status(status),
+                None => Outcome::Unknown,
+            };
         }
         let (ends, goaway) = match why {
             Why::Reset(_) | Why::GoAway(_) => return Outcome::Reset,
@@ -214,18 +229,30 @@ impl Stream {
         }
     }
 
+    /// Whether unknown fields may hide that it is a gRPC call, and its status.
+    fn may_be_call(&self) -> bool {
+        let [request, response] = &self.sides;
+        let typed = |side: &Side| {
+            side.message.as_ref().is_some_and(|m| m.head.value("content-type").is_some())
+        };
+        self.call.is_none() && response.unknown.is_some() && !typed(request) && !typed(response)
+    }
+
     fn completeness(&self, why: Why, silent: [bool; 2]) -> Completeness {
         let [request, response] = &self.sides;
         let losses = [request.loss, request.unknown, response.loss, response.unknown];
         let cut_short = matches!(why, Why::End(..) | Why::Limit(_));
         let whole = request.ended && response.ended;
-        if losses.contains(&Some(Loss::Late)) {
+        let unheard = response.message.is_none() && silent[1];
+        if unheard && request.loss.is_none() && request.unknown.is_none() && request.head {
+            Completeness::Unpaired
+        } else if losses.contains(&Some(Loss::Late)) {
             Completeness::LateJoin
         } else if losses.contains(&Some(Loss::Gap)) {
             Completeness::Gap
         } else if matches!(why, Why::Limit(_)) {
             Completeness::Truncated
-        } else if request.message.is_none() || (response.message.is_none() && silent[1]) {
+        } else if request.message.is_none() {
             Completeness::Unpaired
         } else if self.anomalies.contains(&LIMIT_HEAD) || (cut_short && !whole) {
             Completeness::Truncated
@@ -285,7 +312,7 @@ fn closed(ends: [Option<End>; 2]) -> Option<(&'static str, Direction)> {
         Some(End::Reset(by)) => Some(("reset", *by)),
         _ => None,
     });
-    reset.or_else(|| match ends {
+    reset.or(match ends {
         [_, Some(End::Fin)] => Some(("fin", Direction::ToClient)),
         [Some(End::Fin), _] => Some(("fin", Direction::ToServer)),
         _ => None,
@@ -293,6 +320,37 @@ fn closed(ends: [Option<End>; 2]) -> Option<(&'static str, Direction)> {
 }
 
 impl Stream {
+    /// Whether a header block is a head or trailers; `lossy` where what came
+    /// before it may have been lost.
+    pub fn place(
+        &self,
+        direction: Direction,
+        end_stream: bool,
+        lossy: bool,
+        decoded: &Decoded,
+    ) -> Place {
+        let response = direction == Direction::ToClient;
+        let [request, _] = &self.sides;
+        let Some(side) = self.sides.get(direction.index()) else { return Place::Unknown };
+        let status = |m: &Message| m.status.is_some();
+        if side.head {
+            // An interim response whose status is not known comes before.
+            let final_head = response
+                && decoded.message.status.is_some()
+                && !side.message.as_ref().is_some_and(status);
+            return if final_head { Place::Head } else { Place::Trailers };
+        }
+        // Nothing of this direction was missed since the request.
+        let followed = response && request.head && side.loss.is_none();
+        if decoded.pseudo || !end_stream || !lossy || followed {
+            Place::Head
+        } else if side.message.is_some() || decoded.regular {
+            Place::Trailers
+        } else {
+            Place::Unknown
+        }
+    }
+
     /// The head of a message: what came before it in this direction was not
     /// of the message, so that nothing of it was lost.
     pub fn head(&mut self, direction: Direction, seen: Seen, head: Message) {

@@ -21,6 +21,9 @@ const BITS_AT_START: u32 = 60;
 const BITS_INSIDE: u32 = 110;
 /// Headers in a row that those bits must come from.
 const HEADERS_INSIDE: u32 = 3;
+/// Bits needed of the frame after a server's empty SETTINGS: what an
+/// acknowledgement of the client's settings or a window update has.
+const BITS_SECOND: u32 = 48;
 /// Bits that a header block adds which decodes to its end, by field of it.
 const BITS_PER_FIELD: u32 = 4;
 /// Bits that a pseudo-header or `grpc-status` adds.
@@ -48,7 +51,8 @@ struct Candidate {
 impl Candidate {
     fn is_found(&self) -> bool {
         if self.at_start {
-            self.bits >= BITS_AT_START && self.headers >= 1
+            // One small control frame alone looks like many binary formats.
+            self.bits >= BITS_AT_START && (self.headers >= 2 || self.aligned)
         } else {
             self.bits >= BITS_INSIDE && self.headers >= HEADERS_INSIDE
         }
@@ -260,13 +264,15 @@ fn first_settings(bytes: &[u8]) -> Probe {
         return Probe::No;
     }
     let Some(whole) = whole else { return Probe::More };
+    let after = payload.get(whole.len()..).unwrap_or_default();
     if !whole.is_empty() {
-        return Probe::Match(Role::Server);
+        let fits = Head::parse(after).is_none_or(|next| next.evidence(ANY).is_some());
+        return if fits { Probe::Match(Role::Server) } else { Probe::No };
     }
     // Nine bytes that are nearly all zero prove little.
-    match Head::parse(payload) {
-        None if payload.iter().take(2).all(|b| *b == 0) => Probe::More,
-        Some(second) if second.evidence(ANY).is_some() => Probe::Match(Role::Server),
+    match Head::parse(after) {
+        None if after.iter().take(2).all(|b| *b == 0) => Probe::More,
+        Some(second) if second.evidence(ANY) >= Some(BITS_SECOND) => Probe::Match(Role::Server),
         _ => Probe::No,
     }
 }
@@ -304,7 +310,10 @@ fn midway(bytes: &[u8]) -> Probe {
 /// Who sends such a frame, where it tells.
 fn sender(head: &Head, payload: &[u8]) -> Option<Role> {
     match head.kind {
-        Kind::PushPromise => Some(Role::Server),
+        Kind::PushPromise if head.has(END_HEADERS) => {
+            let request = unwrap(head, payload, false)?.get(4..)?;
+            hpack::plausible(request)?.client.then_some(Role::Server)
+        }
         Kind::Headers if head.has(END_HEADERS) => {
             let told = hpack::plausible(unwrap(head, payload, false)?)?;
             match (told.client, told.server) {

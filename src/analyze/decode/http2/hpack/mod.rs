@@ -84,11 +84,7 @@ impl Decoder {
         self.table.memory() + self.name.capacity() + self.value.capacity()
     }
 
-    fn fields(
-        &mut self,
-        block: &[u8],
-        each: &mut impl FnMut(Field<'_>),
-    ) -> Result<(), HpackError> {
+    fn fields(&mut self, block: &[u8], each: &mut impl FnMut(Field<'_>)) -> Result<(), HpackError> {
         let mut rest = block;
         let mut fields = false;
         while let Some((&first, after)) = rest.split_first() {
@@ -185,6 +181,9 @@ pub fn plausible(block: &[u8]) -> Option<Told> {
     let mut names = true;
     let result = decoder.decode(block, &mut |field| {
         told.fields += 1;
+        if let (Name::Known(name), Some(value)) = (field.name, field.value) {
+            names &= is_likely(name, value);
+        }
         match field.name {
             Name::Known(b":status") => told.server = true,
             Name::Known(b":method" | b":path" | b":scheme" | b":authority") => told.client = true,
@@ -209,6 +208,18 @@ pub struct Told {
 
 /// Entries that a plausible table holds: 64 KiB of the smallest real ones.
 const UNKNOWN_IDS: u64 = 1024;
+
+/// Whether a pseudo-header has a value that it can have (RFC 9113 section 8.3).
+fn is_likely(name: &[u8], value: &[u8]) -> bool {
+    match name {
+        b":status" => value.len() == 3 && value.iter().all(u8::is_ascii_digit),
+        b":method" => !value.is_empty() && value.iter().all(u8::is_ascii_uppercase),
+        b":scheme" => value.starts_with(b"http"),
+        b":path" => value.starts_with(b"/") || value == b"*",
+        b":authority" => !value.is_empty(),
+        _ => true,
+    }
+}
 
 /// Lower-case token, with the colon of a pseudo-header.
 fn is_field_name(name: &[u8]) -> bool {

@@ -63,7 +63,7 @@ pub fn decode(inputs: &[Input], late: [bool; 2], limits: &Limits, wants: Wants) 
 pub fn transactions(inputs: &[Input]) -> Vec<Transaction> {
     let wants = Wants { headers: true, ..Wants::default() };
     let output = decode(inputs, [false; 2], &Limits::default(), wants);
-    output.transactions.into_iter().map(|finished| finished.transaction).collect()
+    output.transactions.into_iter().map(|finished| *finished.transaction).collect()
 }
 
 pub fn text(message: &Message, span: Option<crate::analyze::fields::Span>) -> Option<String> {

@@ -77,7 +77,9 @@ fn headers() -> impl Strategy<Value = Vec<(&'static str, String)>> {
         "[ -~]{0,40}".prop_map(|text| text.trim().to_owned()),
     ];
     proptest::collection::btree_map(name, value, 0..6).prop_map(|map| {
-        map.into_iter().map(|(n, v)| (n, if n == "te" { "trailers".to_owned() } else { v })).collect()
+        map.into_iter()
+            .map(|(n, v)| (n, if n == "te" { "trailers".to_owned() } else { v }))
+            .collect()
     })
 }
 

@@ -125,7 +125,7 @@ fn interim_responses_are_no_transactions() {
 #[test]
 fn resets_name_code_and_sender() {
     let cancel = frame(3, 0, 1, &[0, 0, 0, 8]);
-    let t = one(&[up(&[headers(5, 1, GET)]), up(&[cancel.clone()])]);
+    let t = one(&[up(&[headers(5, 1, GET)]), up(std::slice::from_ref(&cancel))]);
     assert_eq!((t.outcome, t.completeness), (Outcome::Reset, Completeness::Complete));
     assert_eq!(attribute(&t, "http2.reset.code").as_deref(), Some("CANCEL"));
     assert_eq!(attribute(&t, "http2.reset.by").as_deref(), Some("client"));
@@ -238,8 +238,7 @@ fn an_upgraded_request_is_stream_one() {
     request.start = request.end;
     let mut decoder = http2::upgraded(request, None, Late::default());
     let (limits, mut output) = (Limits::default(), Output::default());
-    for (way, bytes) in
-        [(DOWN, [settings(&[(3, 1)]), headers(5, 1, OK)].concat()), (UP, preface())]
+    for (way, bytes) in [(DOWN, [settings(&[(3, 1)]), headers(5, 1, OK)].concat()), (UP, preface())]
     {
         let chunk = Chunk { at: None, packet: 1, content: Content::Data(&bytes) };
         decoder.push(way, chunk, &mut Sink::new(Wants::default(), &limits, &mut output));
@@ -307,7 +306,11 @@ fn conformance_says_what_an_endpoint_refuses() {
 #[test]
 fn the_log_shows_frames_and_fields() {
     let wants = Wants { log: true, ..Wants::default() };
-    let inputs = [begin(), vec![up(&[headers(5, 1, GET)]), down(&[headers(4, 1, OK), frame(0, 1, 1, b"hi\n")])]].concat();
+    let inputs = [
+        begin(),
+        vec![up(&[headers(5, 1, GET)]), down(&[headers(4, 1, OK), frame(0, 1, 1, b"hi\n")])],
+    ]
+    .concat();
     let output = decode(&inputs, [false; 2], &Limits::default(), wants);
     let lines: Vec<_> = output.events.iter().map(|(event, _)| event.text.as_str()).collect();
     assert_eq!(
@@ -315,7 +318,7 @@ fn the_log_shows_frames_and_fields() {
         [
             "SETTINGS stream=0 len=0",
             "SETTINGS stream=0 len=6 MAX_CONCURRENT_STREAMS=100",
-            "HEADERS END_STREAM|END_HEADERS stream=1 len=45",
+            "HEADERS END_STREAM|END_HEADERS stream=1 len=51",
             "  :method: GET",
             "  :scheme: http",
             "  :path: /a",

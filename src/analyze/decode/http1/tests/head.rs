@@ -1,0 +1,154 @@
+//! Heads as real peers send them, and the fast scan against the slow parsers.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn request(input: &[u8]) -> (String, String, Version, bool, Vec<(String, String)>, usize) {
+    let mut space = slots();
+    match parse_request(input, &mut space) {
+        Ok(Parsed::Complete(head, len)) => {
+            let mut fields = Vec::new();
+            head.fields.each(|n, v| fields.push((lossy(n), lossy(&unfold(v)))));
+            let line = head.line;
+            (lossy(line.method), lossy(line.target), line.version, head.malformed, fields, len)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn response(input: &[u8]) -> (u16, String, Version, bool) {
+    let mut space = slots();
+    match parse_response(input, &mut space) {
+        Ok(Parsed::Complete(head, _)) => {
+            (head.line.status, lossy(head.line.reason), head.line.version, head.malformed)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn well_formed() {
+    let input = b"GET /a?b HTTP/1.1\r\nHost: h\r\nA:  b \r\n\r\nrest";
+    let (method, target, version, malformed, fields, len) = request(input);
+    assert_eq!((method.as_str(), target.as_str()), ("GET", "/a?b"));
+    assert_eq!((version, malformed, len), (Version::Http11, false, input.len() - 4));
+    assert_eq!(fields[1], ("A".to_owned(), "b".to_owned()));
+    assert_eq!(response(b"HTTP/1.0 404 Not Found\r\n\r\n").0, 404);
+}
+
+#[test]
+fn what_real_peers_send() {
+    let cases: [(&[u8], &str, &str); 8] = [
+        (b"GET /\xff\xfe HTTP/1.1\r\nHost: h\r\n\r\n", "GET", "/\u{fffd}\u{fffd}"),
+        (b"GET  /two   HTTP/1.1\r\nHost: h\r\n\r\n", "GET", "/two"),
+        (b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", "GET", "/a b"),
+        (b"GET / HTTP/1.2\r\nHost: h\r\n\r\n", "GET", "/"),
+        (b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", "GET", "/"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n", "GET", "/"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nA: b\x01\r\n\r\n", "GET", "/"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", "GET", "/"),
+    ];
+    for (input, method, target) in cases {
+        let got = request(input);
+        assert_eq!((got.0.as_str(), got.1.as_str(), got.3), (method, target, true));
+        assert_eq!(got.4[0], ("Host".to_owned(), "h".to_owned()), "{target}");
+        assert_eq!(got.5, input.len());
+    }
+    let (.., fields, _) = request(cases[5].0);
+    assert_eq!(fields[1].1.split_whitespace().collect::<Vec<_>>(), ["b", "c"]);
+    assert_eq!(response(b"ICY 200 OK\r\n\r\n"), (200, "OK".into(), Version::Http10, true));
+    assert_eq!(response(b"HTTP/1.1 204\r\n\r\n"), (204, String::new(), Version::Http11, false));
+    assert_eq!(response(b"HTTP/1.1 200 OK\nA: b\n\n").0, 200);
+    assert_eq!(response(b"HTTP/1.1  500  X\r\n\r\n").0, 500);
+}
+
+#[test]
+fn many_fields_are_not_malformed() {
+    let mut input = b"GET / HTTP/1.1\r\n".to_vec();
+    (0..500).for_each(|i| input.extend_from_slice(format!("X-{i}: {i}\r\n").as_bytes()));
+    input.extend_from_slice(b"\r\n");
+    let (.., malformed, fields, len) = request(&input);
+    assert_eq!((malformed, fields.len(), len), (false, 500, input.len()));
+}
+
+#[test]
+fn what_is_no_head() {
+    for input in
+        [&b"\x16\x03\x01\x02"[..], b"GET\x00/", b"HELLO\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\n"]
+    {
+        assert!(matches!(parse_request(input, &mut slots()), Err(HeadError::NotRequest)));
+    }
+    for input in
+        [&b"HTTP/2.0 200 OK\r\n\r\n"[..], b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 2000 x\r\n\r\n"]
+    {
+        assert!(matches!(parse_response(input, &mut slots()), Err(HeadError::NotResponse)));
+    }
+    assert!(matches!(parse_request(b"GET / HT", &mut slots()), Ok(Parsed::Incomplete)));
+}
+
+/// A plain head with one byte replaced, or none.
+fn heads(first: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let fields = prop::collection::vec("[A-Za-z-]{1,12}: ?[ -~]{0,20}\r\n", 0..5);
+    (fields, any::<prop::sample::Index>(), any::<Option<u8>>()).prop_map(
+        move |(fields, at, byte)| {
+            let mut head = format!("{first}\r\n{}\r\nrest", fields.concat()).into_bytes();
+            if let Some(byte) = byte {
+                let at = at.index(head.len() - 4);
+                head[at] = byte;
+            }
+            head
+        },
+    )
+}
+
+/// Line, fields and length, as comparable text.
+fn seen<L: std::fmt::Debug>(line: &L, fields: &FieldLines<'_, '_>, len: usize) -> String {
+    let mut text = format!("{line:?} {len}");
+    fields.each(|name, value| text.push_str(&format!(" {name:?}={value:?}")));
+    text
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn the_fast_scan_sees_the_same(
+        request in heads("GET /a?b=%20 HTTP/1.1"),
+        response in heads("HTTP/1.1 200 Fine it is"),
+    ) {
+        let fast = scan(&request, |_, _| {});
+        if let Some((Some(line), fields, len)) = fast.map(|(l, f, n)| (strict_request_line(l), f, n)) {
+            match parse_request(&request, &mut slots()) {
+                Ok(Parsed::Complete(head, slow)) => {
+                    prop_assert!(!head.malformed);
+                    let fields = FieldLines::Lenient(fields);
+                    prop_assert_eq!(seen(&line, &fields, len), seen(&head.line, &head.fields, slow));
+                }
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+        let fast = scan(&response, |_, _| {});
+        if let Some((Some(line), fields, len)) = fast.map(|(l, f, n)| (strict_status_line(l), f, n)) {
+            match parse_response(&response, &mut slots()) {
+                Ok(Parsed::Complete(head, slow)) => {
+                    prop_assert!(!head.malformed);
+                    let fields = FieldLines::Lenient(fields);
+                    prop_assert_eq!(seen(&line, &fields, len), seen(&head.line, &head.fields, slow));
+                }
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+    }
+
+    #[test]
+    fn plain_heads_take_the_fast_scan(name in "[A-Za-z-]{1,12}", value in "[ -~]{0,20}") {
+        let head = format!("GET / HTTP/1.1\r\n{name}:{value}\r\n\r\n");
+        let (line, _, len) = scan(head.as_bytes(), |_, _| {}).unwrap();
+        prop_assert!(strict_request_line(line).is_some() && len == head.len());
+    }
+}

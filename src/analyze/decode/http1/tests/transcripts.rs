@@ -1,0 +1,499 @@
+//! One transcript per rule.
+
+use super::*;
+
+const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+const OK5: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+fn get(path: &str) -> Step {
+    c(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"))
+}
+
+/// An answer that tells its request by its status.
+fn ok(status: u16) -> Step {
+    s(format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok"))
+}
+
+fn with_end(mut steps: Vec<Step>, end: End) -> Vec<Step> {
+    steps.extend(both(end));
+    steps
+}
+
+#[test]
+fn keep_alive_and_times() {
+    let output = check(
+        &[
+            c(&GET[..9]),
+            c(&GET[9..]),
+            s(&OK5[..20]),
+            s(&OK5[20..40]),
+            s(&OK5[40..]),
+            c(GET),
+            s(OK5),
+        ],
+        &["GET h /a 0 -> 200 5 | ok complete", "GET h /a 0 -> 200 5 | ok complete"],
+    );
+    let first = &output.transactions[0].transaction;
+    assert_eq!(times(&first.request), (Some(1), Some(2), 1));
+    assert_eq!(times(&first.response), (Some(3), Some(5), 3));
+    assert_eq!(first.latency_ns(), Some(2_000_000));
+    assert_eq!(first.request_text(|m| m.scheme), Some(&b"http"[..]));
+    let fields: Vec<_> = first.response.iter().flat_map(|m| m.head.iter()).collect();
+    assert_eq!(fields[0].value, Some(&b"5"[..]));
+}
+
+#[test]
+fn pipelined_in_one_packet() {
+    let output = check(
+        &[c(format!("{GET}{GET}")), s(format!("{OK5}{OK5}"))],
+        &["GET h /a 0 -> 200 5 | ok complete", "GET h /a 0 -> 200 5 | ok complete"],
+    );
+    for finished in &output.transactions {
+        assert_eq!(times(&finished.transaction.request), (Some(1), Some(1), 1));
+        assert_eq!(times(&finished.transaction.response), (Some(2), Some(2), 2));
+    }
+}
+
+#[test]
+fn bodies() {
+    let post = "POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: v\r\n\r\n";
+    let output = check(
+        &[c(post), s("HTTP/1.1 204 No Content\r\n\r\n")],
+        &["POST h /p 3 -> 204 0 | ok complete"],
+    );
+    let request = output.transactions[0].transaction.request.as_ref();
+    assert_eq!(request.and_then(|m| m.trailers.value("t")), Some(&b"v"[..]));
+    check(
+        &with_end(
+            vec![c("GET / HTTP/1.0\r\n\r\n"), s("HTTP/1.0 200 OK\r\n\r\nab"), s("cd")],
+            End::Fin,
+        ),
+        &["http/1.0 GET ? / 0 -> 200 4 | ok complete"],
+    );
+    check(
+        &[
+            c("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n"),
+            s("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
+            get("/n"),
+            s("HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n"),
+            get("/b"),
+            ok(500),
+        ],
+        &[
+            "HEAD h / 0 -> 200 0 | ok complete",
+            "GET h /n 0 -> 304 0 | ok complete",
+            "GET h /b 0 -> 500 2 | server_error complete",
+        ],
+    );
+}
+
+#[test]
+fn odd_lengths() {
+    let head = "HTTP/1.1 200 OK\r\n";
+    let output = check(
+        &[
+            c(GET),
+            s(format!("{head}Content-Length: 5, 5\r\n\r\nhello")),
+            c(GET),
+            s(format!("{head}Content-Length: 2\r\nContent-Length: 3\r\n\r\nab")),
+            c(GET),
+            s(format!(
+                "{head}Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+            )),
+            c(GET),
+            s("HTTP/1.1 200\r\nBad header\r\nContent-Length: 0\r\n\r\n"),
+        ],
+        &[
+            "GET h /a 0 -> 200 5 | ok complete",
+            "GET h /a 0 -> 200 2 | ok complete !differing-content-length",
+            "GET h /a 0 -> 200 1 | ok complete !length-and-chunked",
+            "GET h /a 0 -> 200 0 | ok complete !malformed-head",
+        ],
+    );
+    assert_eq!(output.anomalies, []);
+}
+
+#[test]
+fn interim_and_early_responses() {
+    let post = "POST /p HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
+    let output = check(
+        &[
+            c(post),
+            s("HTTP/1.1 100 Continue\r\n\r\n"),
+            c("body"),
+            s("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"),
+            ok(201),
+            c(post),
+            ok(413),
+            c("bo"),
+            c("dy"),
+            c(GET),
+            s(OK5),
+        ],
+        &[
+            "POST h /p 4 -> 201 2 | ok complete http.informational=2",
+            "POST h /p 4 -> 413 2 | client_error complete",
+            "GET h /a 0 -> 200 5 | ok complete",
+        ],
+    );
+    assert_eq!(times(&output.transactions[0].transaction.response), (Some(5), Some(5), 5));
+    assert_eq!(times(&output.transactions[1].transaction.request), (Some(6), Some(9), 6));
+}
+
+#[test]
+fn connect_and_what_is_inside() {
+    let connect = "CONNECT o:80 HTTP/1.1\r\nHost: o:80\r\n\r\n";
+    let output = check(
+        &with_end(
+            vec![
+                c(connect),
+                s("HTTP/1.1 200 Connection established\r\nContent-Length: 7\r\n\r\n"),
+                c(GET),
+                s(OK5),
+            ],
+            End::Fin,
+        ),
+        &["CONNECT o:80 o:80 0 -> 200 0 | ok complete", "GET h /a 0 -> 200 5 | ok complete"],
+    );
+    assert_eq!(output.kind, Some("http/1"));
+    // Bytes for the tunnel that are seen before its answer.
+    check(
+        &[c(connect), c(GET), s("HTTP/1.1 200 OK\r\n\r\n"), s(OK5)],
+        &["CONNECT o:80 o:80 0 -> 200 0 | ok complete", "GET h /a 0 -> 200 5 | ok complete"],
+    );
+    check(
+        &[
+            c(connect),
+            ok(407),
+            c(connect),
+            s("HTTP/1.1 200 OK\r\n\r\n"),
+            c(b"\x16\x03\x01\x00\x05"),
+        ],
+        &[
+            "CONNECT o:80 o:80 0 -> 407 2 | client_error complete",
+            "CONNECT o:80 o:80 0 -> 200 0 | ok complete",
+        ],
+    );
+}
+
+#[test]
+fn websocket_frames() {
+    let upgrade =
+        "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let accept = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\n\r\n";
+    let mut first = accept.to_vec();
+    first.extend_from_slice(b"\x81\x02hi\x09\x00");
+    let masked = b"\x81\x82\x01\x02\x03\x04XX";
+    let close = b"\x88\x82\x01\x02\x03\x04\x02\xea";
+    let output = check(
+        &with_end(
+            vec![
+                c(upgrade),
+                s(accept),
+                s(b"\x82\x7e\x01\x00"),
+                Step::GapS(256),
+                s(b"\x00\x01z"),
+                c(masked),
+                c(close),
+            ],
+            End::Fin,
+        ),
+        &["GET h /ws 0 -> 101 0 | ok gap websocket.frames=4 \
+           websocket.client.text.frames=1 websocket.client.text.bytes=2 \
+           websocket.client.close.frames=1 websocket.client.close.bytes=2 \
+           websocket.client.masked.frames=2 websocket.client.close.code=1000 \
+           websocket.server.continuation.frames=1 websocket.server.continuation.bytes=1 \
+           websocket.server.binary.frames=1 websocket.server.binary.bytes=256"],
+    );
+    assert_eq!(output.kind, Some("websocket"));
+    let frames: Vec<_> =
+        output.events.iter().skip(2).map(|(event, _)| event.text.as_str()).collect();
+    assert_eq!(frames[0], "WebSocket binary length 256 fin");
+    // Ping is no continuation of anything: its FIN bit must be set.
+    check(
+        &with_end(vec![c(upgrade), s(first)], End::Fin),
+        &["GET h /ws 0 -> 101 0 | unknown truncated !bad-websocket-frame websocket.frames=1 \
+           websocket.server.text.frames=1 websocket.server.text.bytes=2"],
+    );
+}
+
+#[test]
+fn other_upgrades_and_h2c() {
+    let upgrade = |to| {
+        format!("GET /u HTTP/1.1\r\nHost: h\r\nUpgrade: {to}\r\nHTTP2-Settings: AAMAAABk\r\n\r\n")
+    };
+    let accept = |to| format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: {to}\r\n\r\n");
+    check(
+        &[c(upgrade("frob")), s(accept("frob")), s("FROB"), c("x")],
+        &["GET h /u 0 -> 101 0 | ok complete"],
+    );
+    // The request goes on as stream 1 of HTTP/2: no second transaction here.
+    let output = run(Late::default(), &[c(upgrade("h2c")), s(accept("h2c"))]);
+    assert!(output.transactions.iter().all(|f| f.transaction.protocol != "http/1.1"));
+    assert_eq!(output.kind, Some("http/2"));
+    // Refused: HTTP/1.1 goes on, with requests that were sent meanwhile.
+    check(
+        &[c(upgrade("h2c")), c(GET), s(OK5), s(OK5)],
+        &["GET h /u 0 -> 200 5 | ok complete", "GET h /a 0 -> 200 5 | ok complete"],
+    );
+}
+
+#[test]
+fn gaps_in_bodies() {
+    check(
+        &[
+            c(GET),
+            s("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nab"),
+            Step::GapS(990),
+            s("12345678"),
+            c(GET),
+            s("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100\r\nabc"),
+            Step::GapS(0x100 - 3),
+            s("\r\n0\r\n\r\n"),
+            c(GET),
+            s(OK5),
+        ],
+        &[
+            "GET h /a 0 -> 200 1000 | ok gap",
+            "GET h /a 0 -> 200 256 | ok gap",
+            "GET h /a 0 -> 200 5 | ok complete",
+        ],
+    );
+    // The end of a chunked body is lost: unknown, and the next pair is certain.
+    check(
+        &[
+            c(GET),
+            s("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100\r\nabc"),
+            Step::GapS(5000),
+            s("rest\r\n0\r\n\r\n"),
+            get("/b"),
+            ok(404),
+        ],
+        &["GET h /a 0 -> 200 3 | unknown gap", "GET h /b 0 -> 404 2 | client_error complete"],
+    );
+}
+
+#[test]
+fn gaps_in_heads() {
+    check(
+        &[
+            c("GET /a HTTP/1.1\r\nHost: h\r\nCookie: abc"),
+            Step::GapC(50),
+            c("rest\r\n\r\n"),
+            ok(201),
+            get("/b"),
+            ok(202),
+            get("/c"),
+            ok(203),
+        ],
+        &[
+            "GET h /a 0 -> 201 2 | ok gap",
+            "GET h /b 0 -> 202 2 | ok gap",
+            "GET h /c 0 -> 203 2 | ok complete",
+        ],
+    );
+    check(
+        &[c("GET /a HT"), Step::GapC(50), ok(201), get("/b"), c("x")],
+        &["? ? ? 0 -> 201 2 | ok gap"],
+    );
+    check(
+        &[c(GET), s("HTTP/1.1 404 Not Found\r\nServer: x"), Step::GapS(70), get("/b"), ok(202)],
+        &["GET h /a 0 -> 404 0 | client_error gap", "GET h /b 0 -> 202 2 | ok complete"],
+    );
+}
+
+#[test]
+fn lost_messages_never_shift_the_pairs() {
+    // A lost request: its response belongs to none.
+    check(
+        &[get("/a"), ok(201), Step::GapC(40), ok(202), get("/c"), ok(203), get("/d"), ok(206)],
+        &[
+            "GET h /a 0 -> 201 2 | ok complete",
+            "- -> 202 2 | ok gap",
+            "GET h /c 0 -> 203 2 | ok gap",
+            "GET h /d 0 -> 206 2 | ok complete",
+        ],
+    );
+    check(
+        &with_end(vec![get("/a"), ok(201), ok(202), Step::GapC(40), get("/c"), ok(203)], End::Fin),
+        &[
+            "GET h /a 0 -> 201 2 | ok complete",
+            "- -> 202 2 | ok unpaired",
+            "GET h /c 0 -> 203 2 | ok gap",
+        ],
+    );
+    // A lost response.
+    check(
+        &with_end(
+            vec![get("/a"), Step::GapS(60), get("/b"), ok(202), get("/c"), ok(203)],
+            End::Fin,
+        ),
+        &[
+            "- -> 202 2 | ok gap",
+            "GET h /a 0 -> - | unknown gap",
+            "GET h /b 0 -> - | unknown gap",
+            "GET h /c 0 -> 203 2 | ok gap",
+        ],
+    );
+    // Only one request can have been answered by what follows the hole.
+    check(&[get("/a"), Step::GapS(60), ok(202)], &["GET h /a 0 -> 202 2 | ok gap"]);
+    // A pipelining client, one request lost: nothing is guessed.
+    let pair = c("GET /b HTTP/1.1\r\nHost: h\r\n\r\nGET /c HTTP/1.1\r\nHost: h\r\n\r\n");
+    check(
+        &with_end(vec![Step::GapC(28), pair, ok(201), ok(202), ok(203)], End::Fin),
+        &[
+            "- -> 201 2 | ok gap",
+            "- -> 202 2 | ok gap",
+            "- -> 203 2 | ok gap",
+            "GET h /b 0 -> - | unknown gap",
+            "GET h /c 0 -> - | unknown gap",
+        ],
+    );
+    // A tentative pair is taken back when there is one response too many.
+    check(
+        &with_end(vec![Step::GapC(28), get("/b"), ok(201), ok(202)], End::Fin),
+        &["- -> 201 2 | ok gap", "GET h /b 0 -> - | unknown gap", "- -> 202 2 | ok gap"],
+    );
+}
+
+#[test]
+fn joined_late() {
+    let late = Late([true, true]);
+    check_late(
+        late,
+        &[s("tail of a body"), get("/a"), ok(201), get("/b"), ok(202)],
+        &["GET h /a 0 -> 201 2 | ok late-join", "GET h /b 0 -> 202 2 | ok complete"],
+    );
+    check_late(
+        late,
+        &[s(OK5), get("/b"), ok(202), get("/c"), ok(203)],
+        &[
+            "- -> 200 5 | ok late-join",
+            "GET h /b 0 -> 202 2 | ok late-join",
+            "GET h /c 0 -> 203 2 | ok complete",
+        ],
+    );
+    // Its request may have been HEAD.
+    check_late(
+        late,
+        &[
+            s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
+            get("/b"),
+            ok(202),
+            get("/c"),
+            ok(203),
+        ],
+        &[
+            "- -> 200 0 | ok late-join",
+            "GET h /b 0 -> 202 2 | ok late-join",
+            "GET h /c 0 -> 203 2 | ok complete",
+        ],
+    );
+}
+
+#[test]
+fn ends_without_an_answer() {
+    for (end, verdict) in [
+        (End::Fin, "unanswered unpaired"),
+        (End::Reset(ToClient), "reset unpaired"),
+        (End::CaptureEnd, "unknown truncated"),
+        (End::Idle, "unknown truncated"),
+        (End::Limit, "unknown truncated"),
+        (End::Replaced, "unknown truncated"),
+    ] {
+        let expected = format!("GET h /a 0 -> - | {verdict}");
+        check(&with_end(vec![c(GET)], end), &[&expected]);
+    }
+    check(
+        &with_end(vec![c("GET /a HTTP/1.1\r\nHo")], End::Fin),
+        &["GET ? /a 0 -> - | unknown truncated"],
+    );
+}
+
+#[test]
+fn ends_inside_a_response() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
+    for (response, end, verdict) in [
+        (head, End::Fin, "200 3 | unknown truncated !short-body"),
+        (head, End::Reset(ToClient), "200 3 | reset truncated"),
+        (head, End::CaptureEnd, "200 3 | unknown truncated"),
+        (
+            "HTTP/1.1 500 X\r\nContent-Length: 10\r\n\r\n",
+            End::Fin,
+            "500 3 | server_error truncated !short-body",
+        ),
+        ("HTTP/1.1 200 OK\r\n\r\n", End::Fin, "200 3 | ok complete"),
+        ("HTTP/1.1 200 OK\r\n\r\n", End::Reset(ToServer), "200 3 | reset truncated"),
+        ("HTTP/1.1 200 OK\r\n\r\n", End::CaptureEnd, "200 3 | unknown truncated"),
+    ] {
+        let expected = format!("GET h /a 0 -> {verdict}");
+        check(&with_end(vec![c(GET), s(response), s("abc")], end), &[&expected]);
+    }
+    check(
+        &with_end(vec![c(GET), s("HTTP/1.1 200 OK\r\nServ")], End::Fin),
+        &["GET h /a 0 -> 200 0 | unknown truncated"],
+    );
+}
+
+#[test]
+fn too_large_a_head() {
+    let mut run = Run::new(Late::default());
+    run.limits.head_bytes = 1000;
+    run.push(&c("GET /big HTTP/1.1\r\nHost: h\r\nX: "));
+    run.push(&c("x".repeat(2000)));
+    run.push(&c("\r\n\r\n"));
+    for step in [ok(201), get("/b"), ok(202), get("/c"), ok(203)] {
+        run.push(&step);
+    }
+    assert_eq!(
+        shown(&run.output),
+        [
+            "GET h /big 0 -> 201 2 | ok truncated !head-too-large",
+            "GET h /b 0 -> 202 2 | ok gap",
+            "GET h /c 0 -> 203 2 | ok complete",
+        ]
+    );
+}
+
+#[test]
+fn pending_requests_are_bounded() {
+    let mut run = Run::new(Late::default());
+    run.limits.pending_per_flow = 2;
+    (0..4).for_each(|_| run.push(&c(GET)));
+    assert_eq!(shown(&run.output), ["GET h /a 0 -> - | unknown truncated !too-many-pending"; 2]);
+}
+
+#[test]
+fn memory_and_oldest_open() {
+    let mut run = Run::new(Late::default());
+    let empty = run.decoder.memory();
+    assert_eq!(run.decoder.oldest_open(), None);
+    run.push(&c("GET /a HT"));
+    assert_eq!(run.decoder.oldest_open(), Some(Timestamp::from_nanos(1_000_000)));
+    run.push(&c("TP/1.1\r\nX: "));
+    run.push(&c("y".repeat(100_000)));
+    assert!(run.decoder.memory() > empty + 100_000);
+    run.push(&c("\r\n\r\n"));
+    run.push(&c(GET));
+    assert!(run.decoder.memory() > empty + 200_000);
+    run.push(&s(OK5));
+    assert_eq!(run.decoder.oldest_open(), Some(Timestamp::from_nanos(5_000_000)));
+    run.push(&s(OK5));
+    assert_eq!(run.decoder.oldest_open(), None);
+}
+
+#[test]
+fn logged_lines() {
+    let output = run(
+        Late::default(),
+        &[
+            c("GET /a\x1b HTTP/1.1\r\nHost: h\r\nA: b\x07\r\n\r\n"),
+            s("HTTP/1.1 200 OK\r\nB: c\r\nD: \u{e9}\r\n\r\n"),
+        ],
+    );
+    let lines: Vec<_> = output.events.iter().map(|(event, _)| event.text.as_str()).collect();
+    assert_eq!(
+        lines,
+        ["HTTP/1.1 h GET /a\\u{1b} Host: h; A: b\\u{7}", "HTTP/1.1 200 OK B: c; D: \u{e9}"]
+    );
+}
