@@ -178,7 +178,7 @@ fn a_segment_of_which_only_the_second_copy_was_captured_loses_nothing() {
                 synth::Role::Payload { way, offset, said, .. } if offset < said => Some(way),
                 _ => None,
             };
-            // The first bytes of the client again after the first answer.
+            // The first bytes of the client only where it goes on after an answer.
             let first = written.iter().position(|w| payload(w) == Some(0));
             let Some(first) = first else { return written };
             let Some(next) = (first + 1..written.len())
@@ -187,7 +187,9 @@ fn a_segment_of_which_only_the_second_copy_was_captured_loses_nothing() {
                 return written;
             };
             let again = writer.again_with_ack_of(&written[first], &written[next]);
-            written[first] = again;
+            written.insert(next, again);
+            written.remove(first);
+            synth::retime(&mut written);
             written
         });
         let capture = synth::pcap(&synth::by_time(each.collect()));
