@@ -345,6 +345,10 @@ pub fn status_line(line: &[u8]) -> Option<StatusLine<'_>> {
 fn version_of(text: &[u8]) -> Option<Version> {
     match text.strip_prefix(b"HTTP/1.")? {
         [minor] if minor.is_ascii_digit() => Some(Version::of_minor(minor - b'0')),
+        // Not allowed by RFC 9112 section 2.3; clients read it all the same.
+        [zeros @ .., minor] if zeros == b"0" && minor.is_ascii_digit() => {
+            Some(Version::of_minor(minor - b'0'))
+        }
         _ => None,
     }
 }
