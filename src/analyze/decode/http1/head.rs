@@ -200,10 +200,7 @@ pub fn scan_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
 /// nothing: the slower parsers decide. About twice as fast as `httparse`,
 /// since only names are looked at byte by byte.
 #[inline]
-pub fn scan_fields<'b>(
-    input: &'b [u8],
-    mut f: impl FnMut(&'b [u8], &'b [u8]),
-) -> Option<usize> {
+pub fn scan_fields<'b>(input: &'b [u8], mut f: impl FnMut(&'b [u8], &'b [u8])) -> Option<usize> {
     let mut at = 0;
     loop {
         let rest = input.get(at..)?;
