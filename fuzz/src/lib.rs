@@ -8,4 +8,5 @@ pub mod bytes;
 pub mod check;
 pub mod flow;
 pub mod run;
+pub mod seeds;
 pub mod steps;
