@@ -33,7 +33,7 @@ impl Choice {
             wants: Wants { headers: true, log: has(2), conformance: has(3) },
             limits,
             small: has(4),
-            detect: has(5),
+            detect: has(5) || has(7),
         }
     }
 }
@@ -48,13 +48,18 @@ pub fn decoder(protocol: &Protocol, preface: &[u8], input: &[u8]) {
     if first & 0x40 != 0 {
         prepend(preface, &mut steps);
     }
-    let whole = once(protocol, &choice, &steps);
+    let whole = once(protocol, &choice, &steps, false);
     let intact = !choice.late.any()
         && !choice.small
         && !steps.iter().any(|step| matches!(step.what, What::Gap(..)));
     if first & 0x80 != 0 && intact {
-        let bytes = once(protocol, &choice, &split(&steps));
-        assert_eq!(whole, bytes, "byte by byte gives other transactions");
+        let bytes = once(protocol, &choice, &steps, true);
+        // A decoder that lost its place in bytes that are not the protocol's
+        // may find it again sooner or later.
+        let lost = |lines: &[String]| lines.iter().any(|l| l.contains(r#""completeness":"gap""#));
+        if !lost(&whole) && !lost(&bytes) {
+            assert_eq!(whole, bytes, "byte by byte gives other transactions");
+        }
     }
 }
 
@@ -66,40 +71,35 @@ fn prepend(preface: &[u8], steps: &mut [Step]) {
 }
 
 /// The same bytes, one a chunk.
-fn split(steps: &[Step]) -> Vec<Step> {
-    let mut out = Vec::new();
-    for step in steps {
-        match &step.what {
-            What::Data(data) => out.extend(
-                data.iter().map(|&byte| Step { what: What::Data(vec![byte]), ..step.clone() }),
-            ),
-            _ => out.push(step.clone()),
+fn split(step: &Step) -> Vec<Step> {
+    match &step.what {
+        What::Data(data) => {
+            data.iter().map(|&byte| Step { what: What::Data(vec![byte]), ..step.clone() }).collect()
         }
+        _ => vec![step.clone()],
     }
-    out
 }
 
-/// One run; returns the transactions as jsonl.
-fn once(protocol: &Protocol, choice: &Choice, steps: &[Step]) -> Vec<String> {
-    let mut decoder: Box<dyn Decoder> =
-        if choice.detect { Detector::boxed(choice.late) } else { (protocol.decoder)(choice.late) };
-    let mut output = Output::default();
-    let mut bytes = [0_u64; 2];
+/// One run; returns the transactions as jsonl. Byte by byte begins where the
+/// protocol is known: unknown connections are probed segment by segment.
+fn once(protocol: &Protocol, choice: &Choice, steps: &[Step], byte_by_byte: bool) -> Vec<String> {
+    let mut run = Run {
+        decoder: if choice.detect {
+            Detector::boxed(choice.late)
+        } else {
+            (protocol.decoder)(choice.late)
+        },
+        output: Output::default(),
+        bytes: [0; 2],
+    };
     for step in steps {
-        let chunk = step.chunk();
-        match chunk.content {
-            Content::Data(data) => bytes[step.direction.index()] += data.len() as u64,
-            Content::Gap(len, _) => bytes[step.direction.index()] += len,
-            Content::End(_) => {}
-        }
-        decoder.push(step.direction, chunk, &mut Sink::new(choice.wants, &choice.limits, &mut output));
-        let bound = choice.limits.state_bytes_per_flow + choice.limits.head_bytes * 2 + SLACK;
-        let memory = decoder.memory();
-        assert!(memory <= bound, "decoder holds {memory} bytes of {bound}");
-        if output.opaque {
-            break;
+        if byte_by_byte && run.output.kind.is_some() {
+            split(step).iter().for_each(|step| run.push(step, choice));
+        } else {
+            run.push(step, choice);
         }
     }
+    let Run { decoder, output, bytes } = run;
     if !output.opaque {
         assert_eq!(decoder.oldest_open(), None, "open after the end");
     }
@@ -107,11 +107,36 @@ fn once(protocol: &Protocol, choice: &Choice, steps: &[Step]) -> Vec<String> {
         check::terminal(&event.text);
         assert!(!event.text.contains('\n'), "an event of two lines: {:?}", event.text);
     }
-    for (.., text) in &output.findings {
-        check::terminal(text);
-    }
+    output.findings.iter().for_each(|(.., text)| check::terminal(text));
     bodies(&output, bytes);
     check::transactions(&output.transactions)
+}
+
+/// A decoder at work.
+struct Run {
+    decoder: Box<dyn Decoder>,
+    output: Output,
+    /// Bytes each way so far, missing ones too.
+    bytes: [u64; 2],
+}
+
+impl Run {
+    fn push(&mut self, step: &Step, choice: &Choice) {
+        if self.output.opaque {
+            return;
+        }
+        let chunk = step.chunk();
+        self.bytes[step.direction.index()] += match chunk.content {
+            Content::Data(data) => data.len() as u64,
+            Content::Gap(len, _) => len,
+            Content::End(_) => 0,
+        };
+        let mut sink = Sink::new(choice.wants, &choice.limits, &mut self.output);
+        self.decoder.push(step.direction, chunk, &mut sink);
+        let bound = choice.limits.state_bytes_per_flow + choice.limits.head_bytes * 2 + SLACK;
+        let memory = self.decoder.memory();
+        assert!(memory <= bound, "decoder holds {memory} bytes of {bound}");
+    }
 }
 
 /// No more body bytes than bytes that went by.

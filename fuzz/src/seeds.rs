@@ -58,8 +58,21 @@ impl Corpus<'_> {
     }
 }
 
+/// Writes the corpora by the command line, and ends the program.
+pub fn main() {
+    let mut args = std::env::args_os().skip(1);
+    let result = match args.next() {
+        Some(folder) => write(folder.as_ref(), args),
+        None => Err(io::Error::other("usage: seeds FOLDER [CAPTURE …]")),
+    };
+    if let Err(error) = &result {
+        eprintln!("seeds: {error}");
+    }
+    std::process::exit(i32::from(result.is_err()));
+}
+
 /// Writes the corpora under `folder`.
-pub fn write(folder: &Path, captures: impl Iterator<Item = OsString>) -> io::Result<()> {
+fn write(folder: &Path, captures: impl Iterator<Item = OsString>) -> io::Result<()> {
     let corpus = Corpus(folder);
     made_up(&corpus)?;
     for path in captures {
@@ -167,7 +180,10 @@ fn segment(op: u8, at: u16, len: u8, ack: u16, time: u8) -> [u8; 8] {
 }
 
 fn segments() -> [Vec<[u8; 8]>; 4] {
-    const [SYN, ANSWER, FIN, RST]: [u8; 4] = [3 << 1, 4 << 1 | 1, 5 << 1, 6 << 1];
+    const SYN: u8 = 3 << 1;
+    const ANSWER: u8 = 4 << 1 | 1;
+    const FIN: u8 = 5 << 1;
+    const RST: u8 = 6 << 1;
     let hello = [segment(SYN, 0, 0, 0, 0x20), segment(ANSWER, 0, 0, 0, 0x20)];
     let bytes = [segment(0, 0, 100, 0, 0x30), segment(1, 0, 200, 100, 0x30)];
     let more = [segment(0, 100, 50, 200, 0x30), segment(0, 200, 60, 200, 0x3f)];
