@@ -16,7 +16,8 @@ const RAW_IP: u16 = 101;
 
 /// LINKTYPE_… values, to be found quickly.
 const LINKS: [u16; 20] = [
-    ETHERNET, 0, 108, RAW_IP, 12, 14, 228, 229, 113, 276, 9, 50, 51, 104, 105, 127, 7, 129, 239, 117,
+    ETHERNET, 0, 108, RAW_IP, 12, 14, 228, 229, 113, 276, 9, 50, 51, 104, 105, 127, 7, 129, 239,
+    117,
 ];
 
 fn check(dissected: &Dissected<'_>) {

@@ -29,7 +29,9 @@ fn read(input: Input) -> Option<(Vec<Seen>, Vec<(u64, String)>)> {
             seen.push((bytes.to_vec(), packet.original, packet.interface, at));
         }
         let indices = batch.comments.iter().map(|(index, _)| *index);
-        assert!(indices.clone().is_sorted() && indices.max().is_none_or(|i| i < batch.packets.len()));
+        assert!(
+            indices.clone().is_sorted() && indices.max().is_none_or(|i| i < batch.packets.len())
+        );
         damage.extend(batch.damage.drain(..).map(|damage| (damage.offset, damage.what)));
         rounds += 1;
         assert!(seen.len() + rounds < MOST, "reads for ever");

@@ -23,8 +23,14 @@ pub fn transaction(transaction: &Transaction, index: u64) -> String {
         // Each length-prefixed message takes five bytes at least, and a
         // gRPC-Web body holds its trailers besides.
         let body = |m: &Option<Message>| m.as_ref().map_or(0, |m| m.body_bytes);
-        assert!(grpc.request_messages * 5 <= body(&transaction.request), "messages without bytes: {transaction:?}");
-        assert!(grpc.response_messages * 5 <= body(&transaction.response), "messages without bytes: {transaction:?}");
+        assert!(
+            grpc.request_messages * 5 <= body(&transaction.request),
+            "messages without bytes: {transaction:?}"
+        );
+        assert!(
+            grpc.response_messages * 5 <= body(&transaction.response),
+            "messages without bytes: {transaction:?}"
+        );
     }
     let client = SocketAddr::from(([192, 0, 2, 1], 40_000));
     let server = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 80));
@@ -52,7 +58,9 @@ fn outcome(transaction: &Transaction) {
     assert!(request.is_some() || response.is_some(), "a transaction of nothing");
     if *outcome == Outcome::Ok {
         match grpc {
-            Some(grpc) => assert_eq!(grpc.status, Some(0), "OK without grpc-status 0: {transaction:?}"),
+            Some(grpc) => {
+                assert_eq!(grpc.status, Some(0), "OK without grpc-status 0: {transaction:?}")
+            }
             None => assert!(
                 transaction.status().is_some_and(|status| status < 400),
                 "OK without a good status: {transaction:?}"
@@ -60,7 +68,10 @@ fn outcome(transaction: &Transaction) {
         }
     }
     if *outcome == Outcome::Unanswered {
-        assert!(response.is_none() || transaction.status().is_none(), "unanswered, but answered: {transaction:?}");
+        assert!(
+            response.is_none() || transaction.status().is_none(),
+            "unanswered, but answered: {transaction:?}"
+        );
     }
     if *completeness == Completeness::Complete && *outcome == Outcome::Ok {
         let seen = |m: &Option<Message>| m.as_ref().is_some_and(|m| m.packet > 0);

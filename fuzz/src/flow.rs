@@ -124,10 +124,8 @@ fn read(input: &mut Bytes<'_>, isn: [u32; 2], nanos: &mut i64, packet: u64) -> S
     let captured = wire_len.saturating_sub(cut);
     let payload = (from..from + captured as usize).map(|at| truth(side, at)).collect();
     *nanos += (1_i64 << (time & 31)) * i64::from(time >> 5);
-    let (key, _) = FlowKey::new(
-        (IpAddr::from([10, 0, 0, 1]), 40_000),
-        (IpAddr::from([10, 0, 0, 2]), 80),
-    );
+    let (key, _) =
+        FlowKey::new((IpAddr::from([10, 0, 0, 1]), 40_000), (IpAddr::from([10, 0, 0, 2]), 80));
     let base = isn[side.index()].wrapping_add(from as u32);
     let segment = SegmentRef {
         key,
@@ -209,17 +207,18 @@ pub fn run(input: &[u8]) {
 
 /// One side's delivery against what was sent.
 fn check(flow: &Flow, side: Side, record: &Record, shown: &[Shown], syn: bool) {
-    let direction =
-        if side == flow.guess { Direction::ToServer } else { Direction::ToClient };
+    let direction = if side == flow.guess { Direction::ToServer } else { Direction::ToClient };
     let entries: Vec<&Entry> = record.entries.iter().filter(|e| e.direction == direction).collect();
     let ends = entries.iter().filter(|e| matches!(e.seen, Seen::End)).count();
     assert_eq!(ends, 1, "ends of {side:?}");
     assert!(matches!(entries.last().map(|e| &e.seen), Some(Seen::End)), "more after the end");
-    let data: usize = entries.iter().map(|e| if let Seen::Data(d) = &e.seen { d.len() } else { 0 }).sum();
+    let data: usize =
+        entries.iter().map(|e| if let Seen::Data(d) = &e.seen { d.len() } else { 0 }).sum();
     assert_eq!(data as u64, flow.half(side).counts.bytes, "bytes counted and delivered");
     let late = record.late.is(direction);
     let starts = if syn && !late { vec![0] } else { starts(side, &entries) };
-    let fits: Vec<usize> = starts.into_iter().filter(|start| is_true(side, *start, &entries)).collect();
+    let fits: Vec<usize> =
+        starts.into_iter().filter(|start| is_true(side, *start, &entries)).collect();
     assert!(data == 0 || !fits.is_empty(), "{side:?}: not the bytes sent, or not in their place");
     if let [start] = fits[..] {
         gaps_were_missing(start, &entries, shown);
@@ -271,7 +270,8 @@ fn gaps_were_missing(start: usize, entries: &[&Entry], shown: &[Shown]) {
             Seen::Data(data) => at += data.len(),
             Seen::Gap(len, cause) => {
                 let to = at + *len as usize;
-                let there = shown.iter().find(|s| s.taken < entry.taken && s.from < to && s.to > at);
+                let there =
+                    shown.iter().find(|s| s.taken < entry.taken && s.from < to && s.to > at);
                 if let (GapCause::Lost, Some(shown)) = (cause, there) {
                     let Shown { from, to: until, taken } = shown;
                     panic!("gap {at}..{to}, but segment {taken} showed {from}..{until}");

@@ -132,7 +132,8 @@ fn made_up(corpus: &Corpus<'_>) -> io::Result<()> {
         corpus.steps("http1", &cut.into_iter().chain([data(ToClient, response)]).collect())?;
     }
     // :method POST, :scheme http, :path /p.S/M, content-type application/grpc, te trailers.
-    let mut block = b"\x83\x86\x44\x06/p.S/M\x5f\x10application/grpc\x40\x02te\x08trailers".to_vec();
+    let mut block =
+        b"\x83\x86\x44\x06/p.S/M\x5f\x10application/grpc\x40\x02te\x08trailers".to_vec();
     block.extend_from_slice(b"\x40\x0cgrpc-timeout\x021S");
     let trailers = b"\x40\x0bgrpc-status\x010";
     let answer = b"\x88\x5f\x10application/grpc";
@@ -163,7 +164,10 @@ fn made_up(corpus: &Corpus<'_>) -> io::Result<()> {
     corpus.add("grpc", &call)?;
     corpus.add("report", b"\0http://h/users/42/0191e0e2-5b3a-7c44-8e0a-1b2c3d4e5f60/x?q=1")?;
     corpus.add("report", b"\x01\x01\0\x05\x10\x02\x20\x03\x0e\x04\x41\x02\x10\x01")?;
-    corpus.add("report", b"\x02\x03GET\x01h\x02/p\x01\x01a\x01\x01b\0\0\0\0\0\0\0\0\x01a\x01b\x01c")?;
+    corpus.add(
+        "report",
+        b"\x02\x03GET\x01h\x02/p\x01\x01a\x01\x01b\0\0\0\0\0\0\0\0\x01a\x01b\x01c",
+    )?;
     for isn in [[0; 8], [0xff; 8], [0xf0, 0xff, 0xff, 0x7f, 0, 0, 0, 0]] {
         for segments in segments() {
             corpus.add("reassembly", &[&[0], &isn[..], &segments.concat()].concat())?;
@@ -342,7 +346,8 @@ fn blocks(corpus: &Corpus<'_>, chunks: &Steps) -> io::Result<()> {
             }
         }
         let mut rest = all.strip_prefix(PREFACE).unwrap_or(&all);
-        let (mut headers, mut bodies) = (vec![0], b"\x10application/grpc\x010\0\x04/s/m\0".to_vec());
+        let (mut headers, mut bodies) =
+            (vec![0], b"\x10application/grpc\x010\0\x04/s/m\0".to_vec());
         while let Some((&[a, b, c, kind, ..], _)) = rest.split_first_chunk::<9>() {
             let len = u32::from_be_bytes([0, a, b, c]) as usize;
             let Some(payload) = rest.get(9..9 + len) else { break };
