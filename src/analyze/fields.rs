@@ -51,12 +51,20 @@ impl Fields {
 
     /// Keeps text that is not a field (a method, a target) in the same buffer.
     /// Text past 4 GiB in all is cut, which no head limit allows to happen.
+    #[inline]
     pub fn store(&mut self, text: &[u8]) -> Span {
         let start = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         let room = usize::try_from(u32::MAX - start).unwrap_or(0);
         let text = text.get(..room).unwrap_or(text);
         self.bytes.extend_from_slice(text);
         Span { start, len: u32::try_from(text.len()).unwrap_or(0) }
+    }
+
+    /// Keeps several texts, in one go.
+    #[inline]
+    pub fn store_all<const N: usize>(&mut self, texts: [&[u8]; N]) -> [Span; N] {
+        self.bytes.reserve(texts.iter().map(|text| text.len()).sum());
+        texts.map(|text| self.store(text))
     }
 
     /// The text of a span of this buffer; empty for a span of another one.

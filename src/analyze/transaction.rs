@@ -257,6 +257,19 @@ impl Transaction {
         }
     }
 
+    /// Makes it one of which nothing is known yet, keeping the memory of its lists.
+    pub fn reset(&mut self, protocol: &'static str) {
+        self.protocol = protocol;
+        self.stream = None;
+        self.request = None;
+        self.response = None;
+        self.grpc = None;
+        self.outcome = Outcome::Unknown;
+        self.completeness = Completeness::Complete;
+        self.anomalies.clear();
+        self.attributes.clear();
+    }
+
     /// Adds an anomaly's name once.
     pub fn anomaly(&mut self, name: &'static str) {
         if !self.anomalies.contains(&name) {

@@ -267,9 +267,20 @@ impl<'a> Sink<'a> {
         self.output.pool.pop().unwrap_or_default()
     }
 
+    /// A transaction of which nothing is known yet, in a box that is reused
+    /// where possible: for decoders that fill it in place.
+    pub fn blank(&mut self, protocol: &'static str) -> Box<Transaction> {
+        match self.output.boxes.pop() {
+            Some(mut used) => {
+                used.reset(protocol);
+                used
+            }
+            None => Box::new(Transaction::new(protocol)),
+        }
+    }
+
     /// Puts a finished transaction out. Its anomalies are counted with it.
     pub fn transaction(&mut self, transaction: Transaction) {
-        let swapped = self.output.swapped;
         let transaction = match self.output.boxes.pop() {
             Some(mut used) => {
                 *used = transaction;
@@ -277,6 +288,12 @@ impl<'a> Sink<'a> {
             }
             None => Box::new(transaction),
         };
+        self.boxed(transaction);
+    }
+
+    /// Puts a finished transaction out that was made in its box.
+    pub fn boxed(&mut self, transaction: Box<Transaction>) {
+        let swapped = self.output.swapped;
         self.output.transactions.push(Finished { transaction, swapped });
     }
 

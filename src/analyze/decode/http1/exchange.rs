@@ -2,7 +2,7 @@
 //! on them once they are put out.
 
 use crate::analyze::decode::grpc::Call;
-use crate::analyze::decode::{Direction, End};
+use crate::analyze::decode::{Direction, End, Sink};
 use crate::analyze::transaction::{Completeness, Message, Outcome, Transaction, Value};
 use crate::time::Timestamp;
 
@@ -37,8 +37,8 @@ pub enum Method {
 /// A transaction in the making.
 #[derive(Debug)]
 pub struct Exchange {
-    /// What is known so far.
-    pub transaction: Transaction,
+    /// What is known so far; in its box, since it is large and exchanges move.
+    pub transaction: Box<Transaction>,
     /// State of the request and of the response.
     pub parts: [Part; 2],
     /// Latest capture time of each.
@@ -65,9 +65,9 @@ pub struct Exchange {
 
 impl Exchange {
     /// Nothing of it was seen yet.
-    pub fn new(protocol: &'static str) -> Self {
+    pub fn new(protocol: &'static str, out: &mut Sink<'_>) -> Self {
         Self {
-            transaction: Transaction::new(protocol),
+            transaction: out.blank(protocol),
             parts: [Part::Missing; 2],
             latest: [None; 2],
             method: Method::Unknown,
@@ -146,7 +146,7 @@ impl Exchange {
     }
 
     /// The transaction with its verdict.
-    pub fn finish(mut self) -> Transaction {
+    pub fn finish(mut self) -> Box<Transaction> {
         self.transaction.outcome = self.outcome();
         self.transaction.completeness = self.completeness();
         if self.informational > 0 {

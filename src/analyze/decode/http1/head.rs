@@ -186,26 +186,32 @@ pub fn parse_response<'h, 'b>(
     lenient(input, error, status_line, HeadError::NotResponse)
 }
 
-/// Reads the head that nearly all are: CRLF line ends, names of letters,
-/// digits and hyphens, values without control bytes. Calls `f` with each
-/// field, and gives the first line, the field lines and the length of the
-/// head. None says nothing: the slower parsers decide. About twice as fast as
-/// `httparse`, since only names are looked at byte by byte.
+/// The first line of a head that ends it with CRLF, and what comes behind.
 #[inline]
-pub fn scan<'b>(
+pub fn scan_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr(b'\n', input)?;
+    let (line, rest) = input.split_at_checked(end + 1)?;
+    Some((line.strip_suffix(b"\r\n")?, rest))
+}
+
+/// Reads the field lines that nearly all heads have: CRLF line ends, names of
+/// letters, digits and hyphens, values without control bytes. Calls `f` with
+/// each field, and gives their length up to behind the empty line. None says
+/// nothing: the slower parsers decide. About twice as fast as `httparse`,
+/// since only names are looked at byte by byte.
+#[inline]
+pub fn scan_fields<'b>(
     input: &'b [u8],
     mut f: impl FnMut(&'b [u8], &'b [u8]),
-) -> Option<(&'b [u8], &'b [u8], usize)> {
-    let begin = memchr(b'\n', input)? + 1;
-    let first = input.get(..begin)?.strip_suffix(b"\r\n")?;
-    let mut at = begin;
+) -> Option<usize> {
+    let mut at = 0;
     loop {
         let rest = input.get(at..)?;
         let end = memchr(b'\n', rest)?;
         let line = rest.get(..end)?.strip_suffix(b"\r")?;
         at += end + 1;
         if line.is_empty() {
-            return Some((first, input.get(begin..at)?, at));
+            return Some(at);
         }
         let colon = line.iter().position(|b| !PLAIN_NAME[usize::from(*b)])?;
         let (name, value) = line.split_at_checked(colon)?;

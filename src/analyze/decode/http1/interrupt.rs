@@ -174,7 +174,7 @@ impl Http1 {
             if let Mode::WebSocket { connection, exchange } =
                 std::mem::replace(&mut self.mode, Mode::Http)
             {
-                out.transaction(self.websocket_ended(&connection, *exchange));
+                out.boxed(self.websocket_ended(&connection, *exchange));
             }
             // Client bytes that no response explained are requests like others.
             let held = matches!(self.halves[0].state, State::Hold);
@@ -192,7 +192,7 @@ impl Http1 {
         &self,
         connection: &websocket::Connection,
         mut exchange: Exchange,
-    ) -> Transaction {
+    ) -> Box<Transaction> {
         for (half, direction) in self.halves.iter().zip([Direction::ToServer, Direction::ToClient])
         {
             let fin = half.ended == Some(End::Fin) && connection.is_whole(direction);

@@ -5,10 +5,10 @@ use super::exchange::{Exchange, Method, Part};
 use super::half::{Mark, State};
 use super::head::{
     FieldLines, Head, Parsed, RequestLine, StatusLine, Version, parse_request, parse_response,
-    request_line, scan, slots, split_fields, status_line, strict_request_line, strict_status_line,
+    request_line, scan_fields, scan_line, slots, split_fields, status_line, strict_request_line, strict_status_line,
     unfold, without_cr,
 };
-use super::{Detector, Http1, Mode, log, websocket};
+use super::{Detector, Http1, Mode, log, memo, websocket};
 use crate::analyze::decode::grpc::Call;
 use crate::analyze::decode::{Direction, End, Late, Sink, http2};
 use crate::analyze::fields::Fields;
@@ -65,9 +65,19 @@ impl Http1 {
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> Option<usize> {
-        let mut facts = Facts::default();
-        let (line, fields, used) = scan(input, |name, value| facts.field(name, value))?;
-        let (fields, malformed) = (FieldLines::Lenient(fields), false);
+        let (line, rest) = scan_line(input)?;
+        let place = memo::place(rest);
+        let (facts, len) = match memo::get(place, rest) {
+            Some(known) => known,
+            None => {
+                let mut facts = Facts::default();
+                let len = scan_fields(rest, |name, value| facts.field(name, value))?;
+                memo::put(place, rest.get(..len)?, &facts);
+                (facts, len)
+            }
+        };
+        let used = input.len() - rest.len() + len;
+        let (fields, malformed) = (FieldLines::Lenient(rest.get(..len)?), false);
         match direction {
             Direction::ToServer => {
                 let line = strict_request_line(line)?;
@@ -90,7 +100,7 @@ impl Http1 {
     ) {
         let RequestLine { method, target, version } = head.line;
         out.event(Direction::ToServer, mark.start, || log::request(head, facts.host));
-        let mut exchange = Exchange::new(version.protocol());
+        let mut exchange = Exchange::new(version.protocol(), out);
         let mut message = new_message(mark, out);
         request_texts(&mut message, method, target, facts.host);
         if out.wants.headers || facts.grpc {
@@ -139,8 +149,14 @@ impl Http1 {
             self.pairing.interim();
             return self.ready(Direction::ToClient);
         }
-        let mut message = new_message(mark, out);
-        message.status = Some(status);
+        let kept = if out.wants.headers { out.fields() } else { Fields::default() };
+        let mut message = Message {
+            head: kept,
+            start: mark.start,
+            packet: mark.packet,
+            status: Some(status),
+            ..Message::default()
+        };
         let exchange = self.begin_response(version.protocol(), mark, out);
         if out.wants.headers || facts.grpc || exchange.call.is_some() {
             head.fields.each(|name, value| push_field(&mut message.head, name, value));
@@ -227,7 +243,7 @@ impl Http1 {
             self.mode = Mode::Nested(decoder);
         } else {
             self.mode = Mode::Nested(Box::new(Detector::new(late)));
-            out.transaction(exchange.finish());
+            out.boxed(exchange.finish());
         }
         self.release(out);
     }
@@ -270,7 +286,7 @@ impl Http1 {
     ) {
         let line = request_line(line);
         let protocol = line.map_or(Version::Http11, |line| line.version).protocol();
-        let mut exchange = Exchange::new(protocol);
+        let mut exchange = Exchange::new(protocol, out);
         let mut message = new_message(mark, out);
         let mut host = None;
         let keep = out.wants.headers;
@@ -377,11 +393,13 @@ fn request_texts(message: &mut Message, method: &[u8], target: &[u8], host: Opti
         None if method == b"CONNECT" => Some(target),
         None => host,
     };
-    message.method = Some(message.head.store(method));
-    message.path = Some(message.head.store(target));
-    message.authority = authority.map(|text| message.head.store(text));
     let scheme = absolute.map_or(&b"http"[..], |(scheme, _)| scheme);
-    message.scheme = Some(message.head.store(scheme));
+    let texts = [method, target, scheme, authority.unwrap_or_default()];
+    let [method, path, scheme, host] = message.head.store_all(texts);
+    message.method = Some(method);
+    message.path = Some(path);
+    message.scheme = Some(scheme);
+    message.authority = authority.map(|_| host);
 }
 
 /// Scheme and authority of a target in absolute form.

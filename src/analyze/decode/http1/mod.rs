@@ -20,6 +20,7 @@ mod half;
 mod head;
 mod interrupt;
 mod log;
+mod memo;
 mod message;
 mod pairing;
 mod probe;

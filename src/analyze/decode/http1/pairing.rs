@@ -190,7 +190,7 @@ impl Pairing {
             if self.queue.is_empty() {
                 self.memory = 0;
             }
-            out.transaction(exchange.finish());
+            out.boxed(exchange.finish());
         }
     }
 
@@ -209,7 +209,7 @@ impl Pairing {
             _ => {
                 self.orphans += 1;
                 self.reading = Some(Target::Orphan);
-                let mut exchange = Exchange::new(protocol);
+                let mut exchange = Exchange::new(protocol, out);
                 if let Some(doubt) = self.doubt {
                     doubt.label(&mut exchange);
                 }
@@ -259,7 +259,7 @@ impl Pairing {
         if !front.tentative {
             return;
         }
-        let mut response = Exchange::new(front.transaction.protocol);
+        let mut response = Exchange::new(front.transaction.protocol, out);
         response.transaction.response = front.transaction.response.take();
         response.transaction.anomalies = std::mem::take(&mut front.transaction.anomalies);
         response.parts[1] = front.parts[1];
@@ -268,7 +268,7 @@ impl Pairing {
         front.parts[1] = Part::Missing;
         front.tentative = false;
         front.call = None;
-        out.transaction(response.finish());
+        out.boxed(response.finish());
         self.put_front(out);
     }
 
@@ -297,7 +297,7 @@ impl Pairing {
         match self.reading.take() {
             Some(Target::Orphan) => {
                 if let Some(orphan) = self.orphan.take() {
-                    out.transaction(orphan.finish());
+                    out.boxed(orphan.finish());
                 }
             }
             Some(Target::Front) => self.put_answered(out),
