@@ -56,12 +56,10 @@ impl Side {
         }
     }
 
-    /// Bytes of it may be missing from here on.
+    /// Bytes of it may be missing from here on; after its end, RST_STREAM.
     pub fn lost(&mut self) {
-        if !self.ended {
-            self.loss = Some(Loss::Gap);
-            self.may_have_ended = true;
-        }
+        self.loss = Some(Loss::Gap);
+        self.may_have_ended = !self.ended;
     }
 }
 
@@ -187,7 +185,7 @@ impl Stream {
             Why::Reset(reset) => Some(reset),
             _ => None,
         };
-        let seen_all = self.is_all(why, t.completeness);
+        let seen_all = self.is_all(why, t.completeness, silent);
         let ended = [self.sides[0].ended, self.sides[1].ended];
         let [request, response] = self.sides;
         t.request = request.message;
@@ -202,11 +200,12 @@ impl Stream {
     }
 
     /// Whether all was seen that was sent, if less than was meant to be.
-    fn is_all(&self, why: Why, completeness: Completeness) -> bool {
+    fn is_all(&self, why: Why, completeness: Completeness, silent: [bool; 2]) -> bool {
         let [request, response] = &self.sides;
         let lost = [request, response].iter().any(|s| s.loss.is_some() || s.unknown.is_some());
         let reset = matches!(why, Why::Reset(_) | Why::GoAway(_));
-        completeness == Completeness::Complete || (reset && request.head && !lost)
+        let heard = request.head && !silent[1];
+        completeness == Completeness::Complete || (reset && heard && !lost)
     }
 
     fn outcome(&self, why: Why, silent: [bool; 2]) -> Outcome {
@@ -370,7 +369,7 @@ impl Stream {
     }
 
     /// The head of a message: what came before it in this direction was not
-    /// of the message, so that nothing of it was lost.
+    /// of the message, so that nothing of its body was lost.
     pub fn head(&mut self, direction: Direction, seen: Seen, head: Message) {
         let before = self.side(direction).message.take();
         let call = Call::detect(&head);
@@ -379,7 +378,8 @@ impl Stream {
         side.head = true;
         side.may_have_ended = false;
         let begun = before.is_some_and(|m| m.body_bytes > 0);
-        if !begun {
+        // Before a response there may have been interim ones.
+        if !begun && direction == Direction::ToServer {
             side.loss = None;
         }
         side.seen(seen);
