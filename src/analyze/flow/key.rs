@@ -28,12 +28,14 @@ impl Side {
 }
 
 /// Both ends of a connection, the same for both directions. IPv4 addresses
-/// are kept in their IPv4-mapped form (RFC 4291 section 2.5.5.2).
+/// are kept in their IPv4-mapped form (RFC 4291 section 2.5.5.2), apart from
+/// IPv6 packets between such addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowKey {
     a: u128,
     b: u128,
     ports: u32,
+    v6: bool,
 }
 
 impl Hash for FlowKey {
@@ -50,8 +52,9 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-fn address(bits: u128) -> IpAddr {
-    Ipv6Addr::from_bits(bits).to_canonical()
+fn address(bits: u128, v6: bool) -> IpAddr {
+    let address = Ipv6Addr::from_bits(bits);
+    if v6 { IpAddr::V6(address) } else { address.to_canonical() }
 }
 
 impl FlowKey {
@@ -60,14 +63,22 @@ impl FlowKey {
         let from = (bits(source.0), source.1);
         let to = (bits(destination.0), destination.1);
         let (a, b, side) = if from <= to { (from, to, Side::A) } else { (to, from, Side::B) };
-        (Self { a: a.0, b: b.0, ports: u32::from(a.1) << 16 | u32::from(b.1) }, side)
+        (
+            Self {
+                a: a.0,
+                b: b.0,
+                ports: u32::from(a.1) << 16 | u32::from(b.1),
+                v6: source.0.is_ipv6(),
+            },
+            side,
+        )
     }
 
     /// Address and port of one end.
     pub fn end(&self, side: Side) -> SocketAddr {
         match side {
-            Side::A => SocketAddr::new(address(self.a), (self.ports >> 16) as u16),
-            Side::B => SocketAddr::new(address(self.b), (self.ports & 0xffff) as u16),
+            Side::A => SocketAddr::new(address(self.a, self.v6), (self.ports >> 16) as u16),
+            Side::B => SocketAddr::new(address(self.b, self.v6), (self.ports & 0xffff) as u16),
         }
     }
 
@@ -98,8 +109,8 @@ mod tests {
 
     #[test]
     fn both_directions_have_one_key() {
-        let (v4, v6): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "fe80::1".parse().unwrap());
-        for address in [v4, v6] {
+        for address in ["10.0.0.1", "fe80::1", "::ffff:10.0.0.1"] {
+            let address: IpAddr = address.parse().unwrap();
             let (one, side) = FlowKey::new((address, 80), (address, 4000));
             let (two, other) = FlowKey::new((address, 4000), (address, 80));
             assert_eq!((one, side), (two, other.other()));

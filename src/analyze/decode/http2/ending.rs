@@ -107,8 +107,9 @@ impl Connection {
         way.loss = Some(Loss::Gap);
         let mut settled = Vec::new();
         for stream in self.streams.values_mut() {
-            if !stream.side(direction).ended {
-                stream.side(direction).lost();
+            let ended = stream.side(direction).ended;
+            stream.side(direction).lost();
+            if !ended {
                 if let Some(call) = &mut stream.call {
                     call.lost(direction);
                 }

@@ -12,7 +12,7 @@ mod ending;
 mod frame;
 mod framer;
 mod headers;
-mod hpack;
+pub mod hpack;
 mod log;
 mod stream;
 mod sync;

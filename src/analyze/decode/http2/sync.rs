@@ -271,10 +271,8 @@ pub fn probe(bytes: &[u8], late: bool) -> Probe {
     if bytes.get(..common) == PREFACE.get(..common) {
         return if common == PREFACE.len() { Probe::Match(Role::Client) } else { Probe::More };
     }
-    match first_settings(bytes) {
-        Probe::No if late => midway(bytes),
-        verdict => verdict,
-    }
+    // Midway, SETTINGS may be what follows a client's preface.
+    if late { midway(bytes) } else { first_settings(bytes) }
 }
 
 /// SETTINGS as a server sends it first.
