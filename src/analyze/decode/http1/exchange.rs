@@ -49,6 +49,8 @@ pub struct Exchange {
     pub gap: bool,
     /// It, or what would prove its pairing, began before the capture.
     pub late: bool,
+    /// Its response may have been among bytes that are missing.
+    pub holed: bool,
     /// The pairing awaits confirmation.
     pub tentative: bool,
     /// Client bytes after the request wait for the response to tell what they are.
@@ -73,6 +75,7 @@ impl Exchange {
             method: Method::Unknown,
             gap: false,
             late: false,
+            holed: false,
             tentative: false,
             hold: false,
             closed: None,

@@ -324,7 +324,13 @@ impl Pairing {
             return Target::Front;
         }
         match self.queue.front_mut() {
-            Some(front) if self.hidden && waiting == 1 && self.orphans == 0 && !self.pipelined => {
+            Some(front)
+                if self.hidden
+                    && !front.holed
+                    && waiting == 1
+                    && self.orphans == 0
+                    && !self.pipelined =>
+            {
                 doubt.label(front);
                 front.tentative = true;
                 Target::Front
@@ -422,6 +428,7 @@ impl Pairing {
             self.set_aside(out);
         }
         self.unpair(out);
+        self.queue.iter_mut().for_each(|exchange| exchange.holed = true);
         self.interim = 0;
         if self.waiting() > 0 || self.doubt.is_some() {
             self.doubted(doubt, 0);
