@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use common::model::{FILE_HEADER, Packet, read_packets, write_pcap};
+use common::model::{FILE_HEADER, Packet, write_pcap};
 use common::synth::{self, Shape, Writer};
 use serde_json::Value;
 
