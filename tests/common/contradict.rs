@@ -119,7 +119,9 @@ fn upgrade(whole: &Value, found: &Value) -> Option<String> {
     if found["status"] == 101 && found["method"].is_null() && offered(&found["response_headers"]) {
         return None;
     }
-    if !offered(&found["request_headers"]) || found["completeness"] == "complete" {
+    let headless = found["request_headers"].as_array().is_some_and(Vec::is_empty);
+    let told = headless || offered(&found["request_headers"]);
+    if !told || found["completeness"] == "complete" {
         return Some("stream differs".into());
     }
     ["method", "authority", "path"]
@@ -153,9 +155,11 @@ fn times(whole: &Value, found: &Value) -> Option<String> {
             return Some(why);
         }
     }
+    // A head of unknown status may be an interim response's.
+    let interim = whole["attributes"]["http.informational"].is_u64() && found["status"].is_null();
     let checks = [
         ("request_end", "start", "request_end"),
-        ("response_start", "response_start", "response_end"),
+        ("response_start", if interim { "start" } else { "response_start" }, "response_end"),
         ("response_end", "response_start", "response_end"),
     ];
     for (field, from, to) in checks {
