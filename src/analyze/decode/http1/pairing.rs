@@ -428,7 +428,9 @@ impl Pairing {
             self.set_aside(out);
         }
         self.unpair(out);
-        self.queue.iter_mut().for_each(|exchange| exchange.holed = true);
+        if doubt == Doubt::Gap {
+            self.queue.iter_mut().for_each(|exchange| exchange.holed = true);
+        }
         self.interim = 0;
         if self.waiting() > 0 || self.doubt.is_some() {
             self.doubted(doubt, 0);
