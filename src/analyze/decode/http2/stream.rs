@@ -389,6 +389,9 @@ impl Stream {
         if self.call.is_none()
             && let Some(mut call) = call
         {
+            if begun {
+                call.lost(direction);
+            }
             if direction == Direction::ToClient
                 && self.sides[0].message.as_ref().is_none_or(|m| m.body_bytes > 0)
             {

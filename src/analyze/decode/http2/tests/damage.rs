@@ -283,6 +283,23 @@ fn a_call_after_a_hole_is_counted() {
 }
 
 #[test]
+fn a_call_whose_answer_was_seen_from_its_middle_has_no_kind() {
+    let message = [0, 0, 0, 0, 2, 8, 1];
+    let inputs = [
+        begin(),
+        vec![
+            Input::Gap(DOWN, 30),
+            up(&[headers(4, 1, GRPC), frame(0, 1, 1, &message)]),
+            down(&[frame(0, 0, 1, &message), headers(5, 1, &[("grpc-status", "0")])]),
+        ],
+    ]
+    .concat();
+    let t = &transactions(&inputs)[0];
+    assert_eq!((t.completeness, t.outcome), (Completeness::Gap, Outcome::Ok));
+    assert_eq!(t.grpc.as_ref().unwrap().kind, None);
+}
+
+#[test]
 fn a_request_without_its_head_has_no_start() {
     let inputs = [
         up(&[frame(6, 0, 0, &[0; 8]), frame(6, 0, 0, &[0; 8])]),
