@@ -163,7 +163,8 @@ impl Exchange {
         let status = self.transaction.status().map_or(Outcome::Unknown, Outcome::of_status);
         match (self.parts, self.closed) {
             ([_, Part::Whole], _) => status,
-            (_, Some(End::Reset(_))) => Outcome::Reset,
+            // Where bytes are missing, all of the answer may have been among them.
+            (_, Some(End::Reset(_))) if !self.gap => Outcome::Reset,
             ([Part::Whole, Part::Missing], Some(End::Fin)) => Outcome::Unanswered,
             // The head says so; only success is not a success before its end.
             ([_, Part::Cut], _) if status.is_error() => status,

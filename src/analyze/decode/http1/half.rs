@@ -1,7 +1,7 @@
 //! One direction: where the input stands, and the bytes carried over from
 //! chunk to chunk while a head is not whole.
 
-use super::body::Chunked;
+use super::body::{Chunked, Framing, Piece};
 use super::head::{
     head_end, may_be_request, may_be_response, request_line, status_line, without_cr,
 };
@@ -25,9 +25,9 @@ pub enum State {
     Chunked(Box<Chunked>),
     /// A body until the connection closes.
     UntilClose,
-    /// A body of that length, or none and the next head, where the response
-    /// may answer a HEAD that was not seen.
-    Maybe(u64),
+    /// A body so framed, or none and the next head or a tunnel, where the
+    /// response may answer a HEAD or CONNECT that was not seen.
+    Maybe(Framing),
     /// Not known before the response is: kept in `held`.
     Hold,
 }
@@ -115,6 +115,53 @@ impl Half {
     /// Whether no message is being read.
     pub fn idle(&self) -> bool {
         matches!(self.state, State::Head) && self.carry.is_empty()
+    }
+
+    /// Whether a body is being read whose end its framing tells.
+    pub fn in_body(&self) -> bool {
+        matches!(self.state, State::Length(_) | State::Chunked(_))
+    }
+
+    /// Passes over body bytes at the beginning of `input`, which is not
+    /// empty, and says how many.
+    pub fn skip_body(&mut self, input: &[u8], limit: usize) -> usize {
+        let (used, over) = match &mut self.state {
+            State::Length(left) => {
+                let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= len as u64;
+                (len, *left == 0)
+            }
+            State::Chunked(chunked) => {
+                let (used, piece) = chunked.next(input, limit);
+                (used, matches!(piece, Piece::End | Piece::Bad))
+            }
+            _ => (0, false),
+        };
+        if over {
+            self.state = State::Head;
+        }
+        used
+    }
+
+    /// How many of `len` missing bytes belong to a body that is passed over.
+    pub fn skip_body_gap(&mut self, len: u64) -> u64 {
+        let (inside, over) = match &mut self.state {
+            State::Length(left) => {
+                let inside = len.min(*left);
+                *left -= inside;
+                (inside, *left == 0)
+            }
+            // Where it ends may not be known; the next decoder looks for its own.
+            State::Chunked(chunked) => {
+                let inside = chunked.skip(len);
+                (if inside { len } else { 0 }, !inside)
+            }
+            _ => (0, false),
+        };
+        if over {
+            self.state = State::Head;
+        }
+        inside
     }
 
     /// Takes in where bytes of a head come from.

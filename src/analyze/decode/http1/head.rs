@@ -200,10 +200,7 @@ pub fn scan_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
 /// nothing: the slower parsers decide. About twice as fast as `httparse`,
 /// since only names are looked at byte by byte.
 #[inline]
-pub fn scan_fields<'b>(
-    input: &'b [u8],
-    mut f: impl FnMut(&'b [u8], &'b [u8]),
-) -> Option<usize> {
+pub fn scan_fields<'b>(input: &'b [u8], mut f: impl FnMut(&'b [u8], &'b [u8])) -> Option<usize> {
     let mut at = 0;
     loop {
         let rest = input.get(at..)?;
@@ -345,6 +342,10 @@ pub fn status_line(line: &[u8]) -> Option<StatusLine<'_>> {
 fn version_of(text: &[u8]) -> Option<Version> {
     match text.strip_prefix(b"HTTP/1.")? {
         [minor] if minor.is_ascii_digit() => Some(Version::of_minor(minor - b'0')),
+        // Not allowed by RFC 9112 section 2.3; clients read it all the same.
+        [zeros @ .., minor] if zeros == b"0" && minor.is_ascii_digit() => {
+            Some(Version::of_minor(minor - b'0'))
+        }
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! What ends or interrupts messages: their own end, missing bytes, bytes that
 //! wait for a response, and the end of the connection.
 
+use super::body::Framing;
 use super::exchange::Exchange;
 use super::half::{Held, State};
 use super::pairing::Doubt;
@@ -71,6 +72,14 @@ impl Http1 {
         cause: GapCause,
         out: &mut Sink<'_>,
     ) {
+        let len = match &self.mode {
+            Mode::Http => len,
+            _ => len - self.halves[direction.index()].skip_body_gap(len),
+        };
+        if len == 0 {
+            return;
+        }
+        let chunk = Chunk { content: Content::Gap(len, cause), ..chunk };
         match &mut self.mode {
             Mode::Http => {}
             Mode::Nested(decoder) => return decoder.push(direction, chunk, out),
@@ -182,8 +191,13 @@ impl Http1 {
             if let (true, Some(end)) = (held, self.halves[0].ended) {
                 self.half_ended(Direction::ToServer, end, out);
             }
-            let end = self.halves[1].ended.unwrap_or(end);
-            self.pairing.close(end, true, out);
+            let last = self.halves[1].ended.unwrap_or(end);
+            self.pairing.close(last, true, out);
+            let fins = self.halves.iter().all(|half| half.ended == Some(End::Fin));
+            // A client that closes first had all that it asked for.
+            let client_first = direction == Direction::ToClient;
+            let quiet = end == End::Idle || self.pairing.is_quiet(chunk.at);
+            self.pairing.finish(quiet || (fins && client_first), out);
         }
     }
 
@@ -207,12 +221,19 @@ impl Http1 {
     }
 
     fn half_ended(&mut self, direction: Direction, end: End, out: &mut Sink<'_>) {
+        if std::mem::take(&mut self.half(direction).late) && direction == Direction::ToClient {
+            // No byte of the answers was captured.
+            self.pairing.responses_hidden(Doubt::Late, out);
+        }
         let state = std::mem::replace(&mut self.half(direction).state, State::Resync);
         match state {
             State::Head => self.salvage(direction, Some(end), None, out),
             State::UntilClose if end == End::Fin => self.message_ended(direction, 0, out),
             // Whether a body should have come is not known.
-            State::Maybe(_) => self.pairing.response_cut(Some(end), out),
+            State::Maybe(Framing::UntilClose) if end == End::Fin => {
+                self.message_ended(direction, 0, out);
+            }
+            State::Maybe(_) => self.pairing.response_cut(None, out),
             State::Hold => self.half(direction).state = State::Hold,
             State::Resync => {}
             State::Length(_) | State::Chunked(_) | State::UntilClose => {

@@ -97,8 +97,15 @@ pub fn get(place: Place, bytes: &[u8]) -> Option<(Facts<'_>, usize)> {
 /// Remembers what a section says, if it can be.
 #[inline(never)]
 pub fn put(place: Place, section: &[u8], facts: &Facts<'_>) {
-    let Facts { length, transfer, host, upgrade: None, settings: None, grpc: false, deflate: false } =
-        *facts
+    let Facts {
+        length,
+        transfer,
+        host,
+        upgrade: None,
+        settings: None,
+        grpc: false,
+        deflate: false,
+    } = *facts
     else {
         return;
     };

@@ -5,8 +5,8 @@ use super::exchange::{Exchange, Method, Part};
 use super::half::{Mark, State};
 use super::head::{
     FieldLines, Head, Parsed, RequestLine, StatusLine, Version, parse_request, parse_response,
-    request_line, scan_fields, scan_line, slots, split_fields, status_line, strict_request_line, strict_status_line,
-    unfold, without_cr,
+    request_line, scan_fields, scan_line, slots, split_fields, status_line, strict_request_line,
+    strict_status_line, unfold, without_cr,
 };
 use super::{Detector, Http1, Mode, log, memo, websocket};
 use crate::analyze::decode::grpc::Call;
@@ -177,9 +177,10 @@ impl Http1 {
             (_, framing) => framing,
         };
         match framing {
-            Framing::Length(len) if method == Method::Unknown => {
+            Framing::None => self.body_begins(Direction::ToClient, framing, mark, out),
+            _ if method == Method::Unknown => {
                 self.half(Direction::ToClient).drop_carry();
-                self.half(Direction::ToClient).state = State::Maybe(len);
+                self.half(Direction::ToClient).state = State::Maybe(framing);
             }
             _ => self.body_begins(Direction::ToClient, framing, mark, out),
         }
@@ -225,10 +226,14 @@ impl Http1 {
         self.ready(Direction::ToClient);
         let Some(mut exchange) = self.pairing.take_current() else { return };
         exchange.ends(Direction::ToClient);
+        // No other answer can follow where this is the one that was asked for.
+        self.pairing.finish(exchange.hold, out);
         if exchange.parts[0] == Part::Open {
+            // The rest of its body is still to come and belongs to nothing else.
             exchange.cut(Direction::ToServer, None);
+        } else {
+            self.ready(Direction::ToServer);
         }
-        self.ready(Direction::ToServer);
         let upgrade = facts.upgrade.filter(|_| status == 101).unwrap_or_default();
         let late = Late::default();
         if names(upgrade, b"websocket") {
@@ -238,7 +243,10 @@ impl Http1 {
         } else if names(upgrade, b"h2c") && exchange.transaction.request.is_some() {
             out.kind(http2::PROTOCOL.name);
             let settings = exchange.settings.take();
-            let request = exchange.transaction.request.take().unwrap_or_default();
+            let mut request = exchange.transaction.request.take().unwrap_or_default();
+            if exchange.gap || exchange.parts[0] != Part::Whole {
+                request.end = None;
+            }
             let decoder = http2::upgraded(request, settings.as_deref(), late);
             self.mode = Mode::Nested(decoder);
         } else {

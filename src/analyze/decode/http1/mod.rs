@@ -32,7 +32,7 @@ use crate::analyze::decode::websocket;
 use crate::analyze::decode::{Chunk, Content, Decoder, Direction, Late, Protocol, Sink};
 use crate::time::Timestamp;
 
-use body::Piece;
+use body::{Framing, Piece};
 use exchange::Exchange;
 use half::{Half, Held, State};
 use head::may_begin;
@@ -117,6 +117,9 @@ impl Http1 {
         while !rest.is_empty() {
             let used = match &mut self.mode {
                 Mode::Http => self.step(direction, chunk, rest, out),
+                _ if self.halves[direction.index()].in_body() => {
+                    self.halves[direction.index()].skip_body(rest, out.limits.head_bytes)
+                }
                 Mode::Nested(decoder) => {
                     let content = Content::Data(rest);
                     return decoder.push(direction, Chunk { content, ..chunk }, out);
@@ -178,9 +181,9 @@ impl Http1 {
                 self.chunked(direction, chunk, piece, out);
                 used
             }
-            State::Maybe(len) => {
-                let len = *len;
-                self.maybe(direction, chunk, len, input, out)
+            State::Maybe(framing) => {
+                let framing = *framing;
+                self.maybe(direction, chunk, framing, input, out)
             }
             State::Hold => {
                 self.hold(direction, Held::new(chunk.at, chunk.packet, Content::Data(input)), out);
@@ -298,7 +301,7 @@ impl Http1 {
         &mut self,
         direction: Direction,
         chunk: Chunk<'_>,
-        len: u64,
+        framing: Framing,
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> usize {
@@ -321,10 +324,17 @@ impl Http1 {
             half.mark = mark;
             return wanted;
         }
-        half.state = State::Length(len);
+        let at = half.mark.start;
+        half.state = match framing {
+            Framing::Length(len) => State::Length(len),
+            Framing::Chunked => State::Chunked(Box::default()),
+            Framing::UntilClose | Framing::None => State::UntilClose,
+        };
+        if framing == Framing::UntilClose && self.pairing.may_be_tunnel() {
+            self.pairing.response_cut(None, out);
+        }
         let kept = carry.get(..before).unwrap_or_default();
         if !kept.is_empty() {
-            let at = half.mark.start;
             let taken = self.step(direction, Chunk { at, ..chunk }, kept, out);
             let more = kept.get(taken..).unwrap_or_default();
             if !more.is_empty() {

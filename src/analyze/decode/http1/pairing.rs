@@ -10,10 +10,15 @@
 //!   then waiting, and no other: where only one candidate is left, it is it.
 //! - A response that could belong to two requests is put out without one,
 //!   and so is each request that could own it.
-//! - With one visible candidate and maybe hidden ones the pair is tentative:
-//!   a further response before the next request refutes it (both go out
-//!   unpaired), the next request confirms it and brings certainty back. The
-//!   pair keeps its label (gap, late-join).
+//! - With one visible candidate and maybe hidden ones the pair is tentative
+//!   and kept: a client that keeps several requests in flight looks just like
+//!   one that sends them one by one, until a response comes that no visible
+//!   request explains. That refutes all tentative pairs: requests and
+//!   responses go out unpaired. They are confirmed, with their label (gap,
+//!   late-join), by what shows that nothing is in flight: a pause before a
+//!   request ([`PAUSE_NANOS`]), a client that closes and a server that follows,
+//!   a client seen to wait before the hole, or [`PROBATION`] exchanges in turn.
+//!   What neither confirms nor refutes goes out unpaired.
 //! - A request that begins while no response is being read, after at least
 //!   one was read since the hole, is the only candidate for the next one, on
 //!   a connection whose client was never seen to send a request before it
@@ -23,6 +28,17 @@ use std::collections::VecDeque;
 
 use super::exchange::{Exchange, Part};
 use crate::analyze::decode::{Direction, End, Sink};
+use crate::time::{Timestamp, latest};
+
+/// Silence before a request that shows that no answer is due, in nanoseconds:
+/// a server that owed one would have used the time.
+const PAUSE_NANOS: i64 = 1_000_000_000;
+
+/// Strict turns of one request and one response after which the client is one
+/// that waits. Clients that fill a pipeline are given away much sooner, by
+/// answers that come in a bunch: on a network at once, on one machine within
+/// a few.
+const PROBATION: usize = 16;
 
 /// Where the response being read belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +75,14 @@ pub struct Pairing {
     answered: usize,
     /// Responses without request since the last request began.
     orphans: usize,
+    /// Tentative pairs before the front of the queue.
+    probation: Vec<Exchange>,
+    /// Visible requests less responses, where they are not more.
+    owed: usize,
+    /// Without doubt, a response ended and no other request was waiting.
+    alone: bool,
+    /// Latest time of what has ended.
+    last_end: Option<Timestamp>,
     pipelined: bool,
     /// Interim responses since the last final one.
     interim: u64,
@@ -76,13 +100,14 @@ impl Pairing {
 
     /// All that is open.
     pub fn open(&self) -> impl Iterator<Item = &Exchange> {
-        self.queue.iter().chain(&self.orphan)
+        self.probation.iter().chain(&self.queue).chain(&self.orphan)
     }
 
     /// Bytes of memory held.
     pub fn memory(&self) -> usize {
         self.memory
-            + self.orphan.as_ref().map_or(0, Exchange::memory)
+            + self.orphan.iter().chain(&self.probation).map(Exchange::memory).sum::<usize>()
+            + self.probation.capacity() * size_of::<Exchange>()
             + self.queue.capacity() * size_of::<Exchange>()
     }
 
@@ -107,8 +132,9 @@ impl Pairing {
     pub fn request(&mut self, exchange: Exchange, idle: bool, out: &mut Sink<'_>) {
         let packet = exchange.transaction.request.as_ref().map_or(0, |m| m.packet);
         if idle && self.reading.is_none() && self.doubt.is_some() {
-            self.settle(out);
+            self.settle(self.is_quiet(exchange.start()), out);
         }
+        self.owed += 1;
         self.pipelined |= self.waiting() > 0 && packet == self.last_packet;
         self.orphans = 0;
         self.last_packet = packet;
@@ -123,11 +149,18 @@ impl Pairing {
     }
 
     /// Learns from the next request of a sequential client that all before it
-    /// is answered: that confirms a tentative pair and ends doubt, or leaves
+    /// is answered: that may confirm tentative pairs and end doubt, or leaves
     /// the new request as the only candidate.
-    fn settle(&mut self, out: &mut Sink<'_>) {
-        if self.queue.front().is_some_and(|e| e.tentative && e.parts[1] == Part::Whole) {
-            self.put_front(out);
+    fn settle(&mut self, quiet: bool, out: &mut Sink<'_>) {
+        let turn = self.queue.front().is_some_and(|e| e.tentative && e.parts[1] == Part::Whole);
+        if turn {
+            self.set_aside(out);
+        }
+        let waits = self.alone && self.doubt == Some(Doubt::Gap);
+        let shown = waits || self.probation.len() >= PROBATION;
+        if (turn && shown && self.queue.is_empty()) || quiet {
+            self.confirm(out);
+            self.flush_unpaired(self.queue.len(), out);
             self.certain();
         } else if !self.pipelined && self.answered > 0 && self.sure == 0 {
             self.flush_unpaired(self.queue.len(), out);
@@ -135,7 +168,52 @@ impl Pairing {
         }
     }
 
+    /// Moves a tentative pair at the front to those on probation.
+    fn set_aside(&mut self, out: &mut Sink<'_>) {
+        if self.probation.len() >= PROBATION {
+            self.unpair(out);
+        }
+        if let Some(exchange) = self.queue.pop_front() {
+            self.memory = self.memory.saturating_sub(exchange.memory());
+            self.probation.push(exchange);
+        }
+    }
+
+    /// The pairs on probation are right.
+    fn confirm(&mut self, out: &mut Sink<'_>) {
+        for exchange in self.probation.drain(..) {
+            out.boxed(exchange.finish());
+        }
+    }
+
+    /// The pairs on probation may be wrong.
+    fn unpair(&mut self, out: &mut Sink<'_>) {
+        for exchange in self.probation.drain(..) {
+            let (response, request) = split(exchange, out);
+            out.boxed(response.finish());
+            out.boxed(request.finish());
+        }
+    }
+
+    /// The connection becomes something else, or is over: whether that shows
+    /// that no answer was due.
+    pub fn finish(&mut self, proven: bool, out: &mut Sink<'_>) {
+        if proven {
+            self.confirm(out);
+        } else {
+            self.unpair(out);
+        }
+    }
+
+    /// Whether every request seen has its response and no message came for
+    /// long before `at`.
+    pub fn is_quiet(&self, at: Option<Timestamp>) -> bool {
+        let pause = self.last_end.zip(at).map(|(end, at)| at.since(end));
+        self.owed == 0 && pause.is_some_and(|pause| pause >= PAUSE_NANOS)
+    }
+
     fn certain(&mut self) {
+        self.owed = 0;
         self.doubt = None;
         self.hidden = false;
         self.sure = 0;
@@ -171,6 +249,7 @@ impl Pairing {
         self.last_packet = packet;
         if let Some(exchange) = self.queue.back_mut() {
             exchange.ends(Direction::ToServer);
+            self.last_end = latest(self.last_end, exchange.latest[0]);
         }
         self.put_answered(out);
     }
@@ -202,6 +281,7 @@ impl Pairing {
     /// A final response begins. `orphan` makes an exchange without request.
     pub fn response(&mut self, protocol: &'static str, out: &mut Sink<'_>) -> &mut Exchange {
         self.refute(out);
+        self.owed = self.owed.saturating_sub(1);
         let target = self.choose(out);
         self.reading = Some(target);
         let exchange = match (target, self.queue.front_mut()) {
@@ -253,23 +333,17 @@ impl Pairing {
         }
     }
 
-    /// Splits a tentative pair: another response comes before the next request.
+    /// Another response comes: it refutes all tentative pairs unless a
+    /// further request explains it.
     fn refute(&mut self, out: &mut Sink<'_>) {
-        let Some(front) = self.queue.front_mut() else { return };
-        if !front.tentative {
-            return;
+        let answered = self.queue.front().is_some_and(|e| e.tentative);
+        if answered {
+            self.set_aside(out);
         }
-        let mut response = Exchange::new(front.transaction.protocol, out);
-        response.transaction.response = front.transaction.response.take();
-        response.transaction.anomalies = std::mem::take(&mut front.transaction.anomalies);
-        response.parts[1] = front.parts[1];
-        response.latest[1] = front.latest[1];
-        (response.gap, response.late, response.closed) = (front.gap, front.late, front.closed);
-        front.parts[1] = Part::Missing;
-        front.tentative = false;
-        front.call = None;
-        out.boxed(response.finish());
-        self.put_front(out);
+        if self.queue.is_empty() && !self.probation.is_empty() {
+            self.pipelined = true;
+            self.unpair(out);
+        }
     }
 
     /// Last byte of the response being read.
@@ -278,7 +352,9 @@ impl Pairing {
             exchange.ends(Direction::ToClient);
             exchange.transaction.response.as_ref().and_then(|m| m.end)
         });
+        self.last_end = latest(self.last_end, end);
         if self.reading == Some(Target::Front) && self.doubt.is_none() {
+            self.alone |= self.queue.len() == 1;
             let next = self.queue.get(1).and_then(Exchange::start);
             self.pipelined |= next.zip(end).is_some_and(|(next, end)| next < end);
         }
@@ -303,6 +379,14 @@ impl Pairing {
             Some(Target::Front) => self.put_answered(out),
             None => {}
         }
+    }
+
+    /// Whether the response being read may be one to a CONNECT not seen, and
+    /// what follows it a tunnel.
+    pub fn may_be_tunnel(&mut self) -> bool {
+        self.current(Direction::ToClient)
+            .and_then(|exchange| exchange.transaction.status())
+            .is_some_and(|status| (200..300).contains(&status))
     }
 
     /// Takes the exchange of the response being read: the connection
@@ -333,7 +417,11 @@ impl Pairing {
 
     /// Bytes between responses are missing, or cannot be told apart.
     pub fn responses_hidden(&mut self, doubt: Doubt, out: &mut Sink<'_>) {
-        self.refute(out);
+        // The answers that would refute them may be missing.
+        if self.queue.front().is_some_and(|e| e.tentative) {
+            self.set_aside(out);
+        }
+        self.unpair(out);
         self.interim = 0;
         if self.waiting() > 0 || self.doubt.is_some() {
             self.doubted(doubt, 0);
@@ -367,9 +455,29 @@ impl Pairing {
                 }
                 self.sure = self.sure.saturating_sub(1);
             }
-            self.put_front(out);
+            if front.tentative {
+                self.set_aside(out);
+            } else {
+                self.put_front(out);
+            }
         }
     }
+}
+
+/// Response and request of a pair that may be wrong.
+fn split(mut pair: Exchange, out: &mut Sink<'_>) -> (Exchange, Exchange) {
+    let mut response = Exchange::new(pair.transaction.protocol, out);
+    response.transaction.response = pair.transaction.response.take();
+    response.transaction.anomalies = std::mem::take(&mut pair.transaction.anomalies);
+    response.parts[1] = pair.parts[1];
+    response.latest[1] = pair.latest[1];
+    response.informational = std::mem::take(&mut pair.informational);
+    (response.gap, response.late) = (pair.gap, pair.late);
+    response.closed = pair.closed.take();
+    pair.parts[1] = Part::Missing;
+    pair.tentative = false;
+    pair.call = None;
+    (response, pair)
 }
 
 impl Doubt {

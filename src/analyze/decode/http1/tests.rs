@@ -1,5 +1,6 @@
 //! Transcripts: what a user would see of a conversation, whole or damaged.
 
+mod doubt;
 mod properties;
 mod transcripts;
 

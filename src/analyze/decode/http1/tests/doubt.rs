@@ -1,0 +1,184 @@
+//! What may be said where the beginning, or an answer's request, is missing.
+
+use super::*;
+
+const LATE: Late = Late([true, true]);
+
+fn get(path: &str) -> Step {
+    c(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"))
+}
+
+/// An answer that tells its request by its status.
+fn ok(status: u16) -> Step {
+    s(format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok"))
+}
+
+fn with_end(mut steps: Vec<Step>, end: End) -> Vec<Step> {
+    steps.extend(both(end));
+    steps
+}
+
+#[test]
+fn a_client_that_closes_in_order_had_all_its_answers() {
+    let pairs = ["GET h /b 0 -> 202 2 | ok late-join", "GET h /c 0 -> 203 2 | ok late-join"];
+    let tail = vec![s("tail of a body"), get("/b"), ok(202), get("/c"), ok(203)];
+    check_late(LATE, &with_end(tail, End::Fin), &pairs);
+    let answer = vec![ok(201), get("/b"), ok(202), get("/c"), ok(203)];
+    let expected = ["- -> 201 2 | ok late-join", pairs[0], pairs[1]];
+    check_late(LATE, &with_end(answer, End::Fin), &expected);
+    // Its request may have been HEAD.
+    let head = s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+    let steps = with_end(vec![head, get("/b"), ok(202), get("/c"), ok(203)], End::Fin);
+    check_late(LATE, &steps, &["- -> 200 0 | ok late-join", pairs[0], pairs[1]]);
+}
+
+#[test]
+fn turns_alone_pair_nothing_after_a_late_join() {
+    // With two requests in flight, each answer brings the next request.
+    let steps = [get("/b"), ok(201), get("/c"), ok(202), ok(203)];
+    check_late(
+        LATE,
+        &steps,
+        &[
+            "- -> 201 2 | ok late-join",
+            "GET h /b 0 -> - | unknown late-join",
+            "- -> 202 2 | ok late-join",
+            "GET h /c 0 -> - | unknown late-join",
+            "- -> 203 2 | ok late-join",
+        ],
+    );
+    // The same where the answer that would show it is not in the capture.
+    for end in [End::CaptureEnd, End::Reset(ToServer)] {
+        check_late(
+            LATE,
+            &with_end(vec![get("/b"), ok(201)], end),
+            &["- -> 201 2 | ok late-join", "GET h /b 0 -> - | unknown late-join"],
+        );
+    }
+}
+
+#[test]
+fn a_pause_shows_that_no_answer_is_due() {
+    let mut run = Run::new(LATE);
+    for step in [get("/b"), ok(202), get("/c"), ok(203)] {
+        run.push(&step);
+    }
+    assert_eq!(shown(&run.output), [""; 0]);
+    for (step, packet) in
+        [(get("/d"), 1_500), (ok(206), 1_501), (get("/e"), 1_502), (ok(205), 1_503)]
+    {
+        run.push_at(&step, packet);
+    }
+    assert_eq!(
+        shown(&run.output),
+        [
+            "GET h /b 0 -> 202 2 | ok late-join",
+            "GET h /c 0 -> 203 2 | ok late-join",
+            "GET h /d 0 -> 206 2 | ok complete",
+            "GET h /e 0 -> 205 2 | ok complete",
+        ]
+    );
+}
+
+#[test]
+fn many_turns_show_a_client_that_waits() {
+    let mut run = Run::new(LATE);
+    for _ in 0..20 {
+        run.push(&get("/b"));
+        run.push(&ok(202));
+    }
+    let shown = shown(&run.output);
+    assert_eq!(shown.len(), 20);
+    assert!(shown[..16].iter().all(|line| line.ends_with("late-join")), "{shown:?}");
+    assert!(shown[16..].iter().all(|line| line.ends_with("complete")), "{shown:?}");
+}
+
+#[test]
+fn a_body_without_its_request_may_be_none() {
+    let head = "HTTP/1.1 200 Connection established\r\n\r\n";
+    check_late(
+        LATE,
+        &with_end(vec![s(head), s(b"\x16\x03\x03\x00\x05hello")], End::Fin),
+        &["- -> 200 0 | unknown late-join"],
+    );
+    // An inner answer, and the body of an outer one that is not a tunnel's.
+    check_late(
+        LATE,
+        &[s(head), ok(201)],
+        &["- -> 200 0 | ok late-join", "- -> 201 2 | ok late-join"],
+    );
+    check_late(
+        LATE,
+        &with_end(vec![s("HTTP/1.1 404 Not Found\r\n\r\n"), s("hello")], End::Fin),
+        &["- -> 404 5 | client_error late-join"],
+    );
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    check_late(
+        LATE,
+        &[s(chunked), s("2\r\nok\r\n0\r\n\r\n"), s(chunked), ok(201)],
+        &["- -> 200 2 | ok late-join", "- -> 200 0 | ok late-join", "- -> 201 2 | ok late-join"],
+    );
+}
+
+#[test]
+fn a_reset_after_a_hole_proves_nothing() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel";
+    let reset = End::Reset(ToServer);
+    check(
+        &with_end(vec![get("/b"), s(head), Step::GapS(9)], reset),
+        &["GET h /b 0 -> 200 3 | unknown gap"],
+    );
+    check(&with_end(vec![get("/b"), s(head)], reset), &["GET h /b 0 -> 200 3 | reset truncated"]);
+    // No packet of the server is in the capture.
+    check_late(
+        Late([false, true]),
+        &with_end(vec![get("/b")], reset),
+        &["GET h /b 0 -> - | unknown late-join"],
+    );
+}
+
+#[test]
+fn an_upgrade_before_the_end_of_the_request() {
+    let post = |length| {
+        c(format!("POST /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n{length}\r\n\r\n"))
+    };
+    let accept = s("HTTP/1.1 101 X\r\nUpgrade: websocket\r\n\r\n");
+    let frames = " websocket.frames=1 websocket.client.text.frames=1 websocket.client.text.bytes=2 \
+                  websocket.client.masked.frames=1";
+    let expected = format!("POST h /ws 0 -> 101 0 | ok truncated{frames}");
+    let masked = b"\x81\x82\x01\x02\x03\x04XX";
+    for (length, rest) in [
+        ("Content-Length: 5", &b"hello"[..]),
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let mut last = rest.to_vec();
+        last.extend_from_slice(masked);
+        check(&with_end(vec![post(length), accept.clone(), c(last)], End::Fin), &[&expected]);
+    }
+}
+
+#[test]
+fn targets_in_absolute_form() {
+    let output = check(
+        &[
+            c("GET https://o:8443/p?q HTTP/1.1\r\nHost: other\r\n\r\n"),
+            ok(200),
+            c("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"),
+            ok(200),
+        ],
+        &[
+            "GET o:8443 https://o:8443/p?q 0 -> 200 2 | ok complete",
+            "OPTIONS h * 0 -> 200 2 | ok complete",
+        ],
+    );
+    let scheme = |index: usize| output.transactions[index].transaction.request_text(|m| m.scheme);
+    assert_eq!((scheme(0), scheme(1)), (Some(&b"https"[..]), Some(&b"http"[..])));
+}
+
+#[test]
+fn versions_that_clients_read_all_the_same() {
+    check(
+        &[get("/b"), s("HTTP/1.01 200 ok\r\nContent-Length: 2\r\n\r\nok")],
+        &["GET h /b 0 -> 200 2 | ok complete !malformed-head"],
+    );
+}
