@@ -73,7 +73,7 @@ pub fn place(bytes: &[u8]) -> Place {
         let (low, high) = halves(product);
         sum.rotate_left(19) ^ low ^ high
     });
-    Place((sum.wrapping_mul(ODD) >> 32) as usize % SLOTS & !1)
+    Place(((sum.wrapping_mul(ODD) >> 32) as usize % SLOTS) & !1)
 }
 
 fn halves(word: u128) -> (u64, u64) {
@@ -97,8 +97,15 @@ pub fn get(place: Place, bytes: &[u8]) -> Option<(Facts<'_>, usize)> {
 /// Remembers what a section says, if it can be.
 #[inline(never)]
 pub fn put(place: Place, section: &[u8], facts: &Facts<'_>) {
-    let Facts { length, transfer, host, upgrade: None, settings: None, grpc: false, deflate: false } =
-        *facts
+    let Facts {
+        length,
+        transfer,
+        host,
+        upgrade: None,
+        settings: None,
+        grpc: false,
+        deflate: false,
+    } = *facts
     else {
         return;
     };

@@ -5,8 +5,8 @@ use super::exchange::{Exchange, Method, Part};
 use super::half::{Mark, State};
 use super::head::{
     FieldLines, Head, Parsed, RequestLine, StatusLine, Version, parse_request, parse_response,
-    request_line, scan_fields, scan_line, slots, split_fields, status_line, strict_request_line, strict_status_line,
-    unfold, without_cr,
+    request_line, scan_fields, scan_line, slots, split_fields, status_line, strict_request_line,
+    strict_status_line, unfold, without_cr,
 };
 use super::{Detector, Http1, Mode, log, memo, websocket};
 use crate::analyze::decode::grpc::Call;
