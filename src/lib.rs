@@ -8,6 +8,8 @@
 //!   function of the input bytes.
 //! - [`time`] holds the one clock type that all of them share.
 #![deny(unsafe_code)]
+// Module heads point at the private modules beneath, for those who read the code.
+#![allow(rustdoc::private_intra_doc_links)]
 
 pub mod analyze;
 pub mod pcap;

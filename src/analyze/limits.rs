@@ -63,8 +63,8 @@ pub const IDLE_NANOS: i64 = (2 * 60 + 2) * 60 * 1_000_000_000;
 
 /// Nanoseconds of capture time that a hole may stay open once the receiver
 /// has acknowledged bytes beyond it: the packet was not captured in order,
-/// and captures from several CPUs mix by milliseconds only.
-pub const HOLE_NANOS: i64 = 1_000_000_000;
+/// and captures from several CPUs or interfaces mix by milliseconds only.
+pub const HOLE_NANOS: i64 = 100_000_000;
 
 /// The bounds of one run; flags of the command line change them.
 #[derive(Clone, Debug)]

@@ -441,7 +441,7 @@ impl Shard {
             .filter_map(|id| self.table.get(id)?.oldest_open())
             .filter(|start| since.is_none_or(|since| *start >= since))
             .min();
-        let pending = self.pending.iter().filter_map(|p| p.finished.transaction.start()).min();
+        let pending = self.pending.iter().filter_map(|p| p.finished.transaction.rank()).min();
         earliest(open, pending)
     }
 }

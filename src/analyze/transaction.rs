@@ -25,7 +25,8 @@ pub struct Message {
     pub path: Option<Span>,
     /// Response status.
     pub status: Option<u16>,
-    /// Earliest capture time of any byte of the message.
+    /// Earliest capture time of any byte of the message; None where its
+    /// beginning was missed.
     pub start: Option<Timestamp>,
     /// Latest capture time of any byte, once the message has ended.
     pub end: Option<Timestamp>,
@@ -122,11 +123,13 @@ pub enum Completeness {
     Complete,
     /// Bytes inside it were not captured.
     Gap,
-    /// The capture ended, a limit was reached or the connection died inside it.
+    /// The capture ended, a limit was reached, or the stream or connection was
+    /// reset inside a message: sizes are of what came before.
     Truncated,
     /// It, or the header table it depends on, began before the capture.
     LateJoin,
-    /// Only one of request and response was seen.
+    /// Only one of request and response was seen: the other was not captured,
+    /// or a reset came in its place.
     Unpaired,
 }
 
@@ -277,8 +280,15 @@ impl Transaction {
         }
     }
 
-    /// Earliest time of any byte of it: the request's start, else the response's.
+    /// When it began: the request's start, which is None where only its
+    /// beginning was missed; the response's where no byte of a request was seen.
     pub fn start(&self) -> Option<Timestamp> {
+        self.request.as_ref().or(self.response.as_ref())?.start
+    }
+
+    /// What puts transactions in order: the request's start, else the
+    /// response's.
+    pub fn rank(&self) -> Option<Timestamp> {
         let request = self.request.as_ref().and_then(|m| m.start);
         request.or_else(|| self.response.as_ref().and_then(|m| m.start))
     }

@@ -44,7 +44,13 @@ impl Flow {
         if !self.settled {
             return;
         }
-        while self.pump_side(self.guess, context) | self.pump_side(self.guess.other(), context) {}
+        loop {
+            let mut progress = self.pump_side(self.guess, context);
+            progress |= self.pump_side(self.guess.other(), context);
+            if !progress && !self.untie(context) {
+                break;
+            }
+        }
         if self.closed.is_none() && self.halves.iter().all(|half| half.ended) {
             self.closed = Some(self.last);
         }
@@ -52,53 +58,62 @@ impl Flow {
 
     fn pump_side(&mut self, side: Side, context: &mut Context<'_, '_>) -> bool {
         let mut progress = false;
-        while self.first_is_due(side) {
-            let Some(held) = self.half_mut(side).take_first() else { break };
-            self.deliver_segment(side, &held.place, &held.data, context);
-            progress = true;
+        while self.first_is_due(side) && !self.first_is_blocked(side) {
+            progress |= self.deliver_first(side, context);
         }
         let half = self.half(side);
         if let (Some((at, end)), Some(next)) = (half.close, half.next)
             && !half.ended
             && !at.after(next)
             && half.held.is_empty()
-            && !(end != End::Fin && self.awaits_other(side))
         {
-            self.half_mut(side).next = Some(next.plus(u32::from(end == End::Fin)));
+            self.half_mut(side).next = Some(next.plus(1));
             self.end_side(side, end, self.last, context);
-            if let End::Reset(_) = end {
-                self.end_after_reset(side.other(), end, context);
-            }
             progress = true;
         }
         progress
     }
 
-    /// A reset waits for what its sender had received by then.
-    fn awaits_other(&self, side: Side) -> bool {
-        let other = self.half(side.other());
-        other.seen && !other.ended && other.hole_end().is_some()
+    /// Both directions wait for each other: a segment was captured only when
+    /// it was sent again, with an acknowledgement newer than its bytes. The
+    /// copy is the one captured later, and its bytes come first.
+    fn untie(&mut self, context: &mut Context<'_, '_>) -> bool {
+        let sides = [Side::A, Side::B];
+        if !sides.iter().all(|side| self.first_is_due(*side)) {
+            return false;
+        }
+        let packet = |side: &Side| self.half(*side).held.front().map(|held| held.place.packet);
+        let Some(later) = sides.into_iter().max_by_key(packet) else { return false };
+        self.deliver_first(later, context)
+    }
+
+    fn deliver_first(&mut self, side: Side, context: &mut Context<'_, '_>) -> bool {
+        let Some(held) = self.half_mut(side).take_first() else { return false };
+        self.deliver_segment(side, &held.place, &held.data, context);
+        true
+    }
+
+    /// Ends both directions because of a reset: first what can be delivered,
+    /// with gaps for what is missing.
+    pub(super) fn end_by_reset(&mut self, context: &mut Context<'_, '_>) {
+        let Some(reset) = self.reset else { return };
+        let end = End::Reset(self.direction(reset.side));
+        self.flush(GapCause::Lost, context);
+        for side in [reset.side, reset.side.other()] {
+            self.end_side(side, end, self.last, context);
+        }
+        self.pump(context);
+    }
+
+    fn first_is_blocked(&self, side: Side) -> bool {
+        let first = self.half(side).held.front();
+        first.is_some_and(|first| self.blocked(side, first.place.ack))
     }
 
     fn first_is_due(&self, side: Side) -> bool {
         let half = self.half(side);
         let (Some(next), Some(first)) = (half.next, half.held.front()) else { return false };
-        !half.ended && !first.place.start.after(next) && !self.blocked(side, first.place.ack)
-    }
-
-    /// The other direction ends with a reset too; what of it is still held
-    /// can never be delivered in order and is counted.
-    fn end_after_reset(&mut self, side: Side, end: End, context: &mut Context<'_, '_>) {
-        while self.half(side).hole_end().is_some() {
-            if !self.give_up_hole(side, GapCause::Lost, context) {
-                break;
-            }
-            while self.first_is_due(side) {
-                let Some(held) = self.half_mut(side).take_first() else { break };
-                self.deliver_segment(side, &held.place, &held.data, context);
-            }
-        }
-        self.end_side(side, end, self.last, context);
+        !half.ended && !first.place.start.after(next)
     }
 
     /// Ends a direction, once.

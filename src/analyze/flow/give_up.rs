@@ -20,9 +20,6 @@ use crate::time::Timestamp;
 impl Flow {
     /// Gives up what is due at `now`. Cheap where nothing is missing.
     pub(super) fn give_up_due(&mut self, now: Option<Timestamp>, context: &mut Context<'_, '_>) {
-        if self.opaque {
-            return;
-        }
         if !self.settled {
             let waited = now.zip(self.first).map_or(0, |(now, first)| now.since(first));
             if waited < SETTLE_NANOS || !self.halves.iter().any(|half| half.seen) {
@@ -30,6 +27,15 @@ impl Flow {
             }
             self.settle(context.new_decoder);
             self.pump(context);
+        }
+        if let Some(reset) = self.reset {
+            let waited = now.zip(reset.since).map_or(0, |(now, since)| now.since(since));
+            if waited >= context.limits.hole_nanos {
+                self.end_by_reset(context);
+            }
+        }
+        if self.opaque {
+            return;
         }
         for side in [Side::A, Side::B] {
             while let Some(cause) = self.due(side, now, context) {
@@ -122,7 +128,7 @@ impl Flow {
         self.flush(GapCause::Limit, context);
     }
 
-    fn flush(&mut self, cause: GapCause, context: &mut Context<'_, '_>) {
+    pub(super) fn flush(&mut self, cause: GapCause, context: &mut Context<'_, '_>) {
         self.pump(context);
         // Each pass closes one hole, the one that others may wait for first.
         loop {
@@ -144,6 +150,7 @@ impl Flow {
         if !self.settled {
             self.settle(context.new_decoder);
         }
+        self.end_by_reset(context);
         let cause = if end == End::Limit { GapCause::Limit } else { GapCause::Lost };
         self.flush(cause, context);
         for side in [self.guess, self.guess.other()] {

@@ -28,7 +28,8 @@ impl Side {
 }
 
 /// Both ends of a connection, the same for both directions. IPv4 addresses
-/// are kept in their IPv4-mapped form (RFC 4291 section 2.5.5.2).
+/// are kept in their IPv4-mapped form (RFC 4291 section 2.5.5.2), apart from
+/// IPv6 packets between such addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowKey {
     /// Halves of an address rather than a `u128`, whose alignment would
@@ -36,6 +37,7 @@ pub struct FlowKey {
     a: [u64; 2],
     b: [u64; 2],
     ports: u32,
+    v6: bool,
 }
 
 impl Hash for FlowKey {
@@ -52,8 +54,9 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-fn address(bits: [u64; 2]) -> IpAddr {
-    Ipv6Addr::from_bits(whole(bits)).to_canonical()
+fn address(bits: [u64; 2], v6: bool) -> IpAddr {
+    let address = Ipv6Addr::from_bits(whole(bits));
+    if v6 { IpAddr::V6(address) } else { address.to_canonical() }
 }
 
 const fn whole([high, low]: [u64; 2]) -> u128 {
@@ -72,14 +75,14 @@ impl FlowKey {
         let to = (bits(destination.0), destination.1);
         let (a, b, side) = if from <= to { (from, to, Side::A) } else { (to, from, Side::B) };
         let ports = u32::from(a.1) << 16 | u32::from(b.1);
-        (Self { a: split(a.0), b: split(b.0), ports }, side)
+        (Self { a: split(a.0), b: split(b.0), ports, v6: source.0.is_ipv6() }, side)
     }
 
     /// Address and port of one end.
     pub fn end(&self, side: Side) -> SocketAddr {
         match side {
-            Side::A => SocketAddr::new(address(self.a), (self.ports >> 16) as u16),
-            Side::B => SocketAddr::new(address(self.b), (self.ports & 0xffff) as u16),
+            Side::A => SocketAddr::new(address(self.a, self.v6), (self.ports >> 16) as u16),
+            Side::B => SocketAddr::new(address(self.b, self.v6), (self.ports & 0xffff) as u16),
         }
     }
 
@@ -110,8 +113,8 @@ mod tests {
 
     #[test]
     fn both_directions_have_one_key() {
-        let (v4, v6): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "fe80::1".parse().unwrap());
-        for address in [v4, v6] {
+        for address in ["10.0.0.1", "fe80::1", "::ffff:10.0.0.1"] {
+            let address: IpAddr = address.parse().unwrap();
             let (one, side) = FlowKey::new((address, 80), (address, 4000));
             let (two, other) = FlowKey::new((address, 4000), (address, 80));
             assert_eq!((one, side), (two, other.other()));

@@ -89,6 +89,14 @@ pub struct Context<'a, 'b> {
     pub bytes: &'a dyn Fn(PayloadRef) -> Option<&'b [u8]>,
 }
 
+/// A RST that was seen and has not ended the connection yet.
+#[derive(Clone, Copy, Debug)]
+struct Reset {
+    side: Side,
+    at: SeqNum,
+    since: Option<Timestamp>,
+}
+
 /// Counters of a connection that are not of one direction.
 #[derive(Clone, Debug, Default)]
 pub struct FlowCounts {
@@ -139,6 +147,7 @@ pub struct Flow {
     opaque: bool,
     swapped: bool,
     close_told: bool,
+    reset: Option<Reset>,
     decoder: Option<Box<dyn Decoder>>,
 }
 
@@ -176,6 +185,7 @@ impl Flow {
             opaque: false,
             swapped: false,
             close_told: false,
+            reset: None,
             decoder: None,
         }
     }
@@ -241,6 +251,9 @@ impl Flow {
         self.counts.segments += 1;
         self.half_mut(side).remember(place, segment.payload);
         self.learn(segment, &place, context.new_decoder);
+        if self.reset.is_some() && !segment.has(flags::RST) {
+            self.contradict_reset(side, &place);
+        }
         if self.opaque {
             self.count_opaque(side, &place);
         } else if self.is_next(side, &place) {
@@ -264,6 +277,7 @@ impl Flow {
     #[inline]
     fn may_be_due(&self) -> bool {
         !self.settled
+            || self.reset.is_some()
             || self.halves.iter().any(|half| {
                 !half.held.is_empty()
                     || half.hole_since.is_some()
@@ -317,32 +331,47 @@ impl Flow {
                 }
             }
         }
-        self.half_mut(side).seen = true;
+        let settled = self.settled;
+        let half = self.half_mut(side);
+        half.seen = true;
+        half.first.get_or_insert(place.start);
+        if settled && half.next.is_none() {
+            half.next = Some(place.start);
+        }
         if let Some(ack) = place.ack {
             self.learn_ack(place, side, ack);
         }
-        if segment.flags & (flags::FIN | flags::RST) != 0 {
-            let direction = self.direction(side);
-            let half = self.half_mut(side);
-            let (at, end) = if segment.has(flags::RST) {
-                // A RST is placed loosely by many stacks: where it lies
-                // behind or far ahead, it counts as being next.
-                let next = half.next.unwrap_or(place.start);
-                let near = place.start.distance(next) >= 0 && half.hole_end().is_some();
-                let at = if near { place.start } else { next };
-                (at, End::Reset(direction))
-            } else {
-                (place.start.plus(segment.wire_len), End::Fin)
-            };
-            if half.next.is_none() && segment.has(flags::RST) {
-                half.next = Some(at);
-            }
-            if half.close.is_none() {
-                half.close = Some((at, end));
-            }
+        if segment.has(flags::RST) {
+            self.learn_reset(segment, place);
+        } else if segment.has(flags::FIN) {
+            let end = place.start.plus(segment.wire_len);
+            self.half_mut(side).close.get_or_insert((end, End::Fin));
         }
         if !self.settled && self.halves.iter().all(|half| half.next.is_some()) {
             self.settle(new_decoder);
+        }
+    }
+
+    /// A reset counts once nothing contradicts it for a while: receivers
+    /// ignore forged and misplaced ones, and the connection goes on.
+    fn learn_reset(&mut self, segment: &SegmentRef, place: &Placed) {
+        let side = segment.side;
+        let half = self.half_mut(side);
+        half.next.get_or_insert(place.start);
+        if self.reset.is_none() {
+            self.reset = Some(Reset { side, at: place.start, since: segment.at });
+        }
+    }
+
+    /// New bytes of the side that is said to have reset the connection.
+    fn contradict_reset(&mut self, side: Side, place: &Placed) {
+        if let Some(reset) = self.reset
+            && reset.side == side
+            && place.wire_len > 0
+            && place.start.distance(reset.at) >= 0
+        {
+            self.reset = None;
+            self.anomaly("reset-ignored");
         }
     }
 
@@ -429,7 +458,9 @@ impl Flow {
                 let held = half.held.front().map(|held| held.place.start);
                 half.next = match (half.base, held) {
                     (Some(base), Some(held)) if base.after(held) => Some(held),
-                    (base, held) => base.or(held),
+                    // Without any bytes of it, it goes on where its first
+                    // segment stands, or where its receiver says.
+                    (base, held) => base.or(held).or(half.first).or(half.acked),
                 };
             }
         }
@@ -474,8 +505,9 @@ impl Flow {
         let who = |side: Side| if side == self.client() { "client" } else { "server" };
         let mut text = String::new();
         for side in [Side::A, Side::B] {
+            let reset = self.reset.is_some_and(|reset| reset.side == side);
             let what = match self.half(side).close {
-                Some((_, End::Reset(_))) => "reset by",
+                _ if reset => "reset by",
                 Some((_, End::Fin)) => "closed by",
                 _ => continue,
             };

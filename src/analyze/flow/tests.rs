@@ -250,6 +250,43 @@ fn a_hole_is_given_up_after_its_time() {
     assert_eq!(lines[..5], [">GET /abc", "<200 ", "<gap 4 Lost", "<fine", ">Zzzz"]);
 }
 
+#[test]
+fn a_reset_that_is_ignored_ends_nothing() {
+    let mut packets = exchange();
+    packets.insert(5, packet(true, RST | ACK, 9, 1, b""));
+    packets.insert(6, packet(true, ACK, 9, 1, b"/more"));
+    for later in &mut packets[7..] {
+        if later.from_client {
+            later.seq = later.seq.wrapping_add(5);
+        } else {
+            later.ack = later.ack.wrapping_add(5);
+        }
+    }
+    let (lines, flow) = replay(&packets);
+    assert_eq!(lines, [">GET /abc/more", "<200 OK, fine", ">Fin", "<Fin"]);
+    assert_eq!(flow.anomalies, [("reset-ignored", 1)]);
+}
+
+#[test]
+fn a_segment_of_which_only_the_second_copy_was_captured_is_no_deadlock() {
+    let mut packets = exchange();
+    let mut again = packets.remove(4);
+    again.ack = again.ack.wrapping_add(12);
+    packets.insert(7, again);
+    assert_eq!(replay(&packets).0, WHOLE);
+}
+
+#[test]
+fn a_late_second_direction_of_a_late_joined_connection_is_decoded() {
+    let mut packets = exchange()[3..8].to_vec();
+    for later in &mut packets[2..] {
+        later.millis = 700;
+    }
+    let (lines, _) = replay(&packets);
+    let pieces = [">late GET ", ">late /abc", "<late 200 ", "<late OK, ", "<late fine"];
+    assert_eq!(lines[..5], pieces);
+}
+
 proptest! {
     #[test]
     fn any_order_and_duplication_gives_the_same(

@@ -113,6 +113,8 @@ pub struct Half {
     /// First byte as the other side's handshake tells it, where the SYN of
     /// this side was not captured.
     pub base: Option<SeqNum>,
+    /// First byte of the first segment seen.
+    pub first: Option<SeqNum>,
     /// Highest byte that the other side says it received.
     pub acked: Option<SeqNum>,
     /// The last acknowledgement went one number on and brought no data, which

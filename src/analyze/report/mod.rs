@@ -113,7 +113,7 @@ pub struct Item<'a> {
 impl Item<'_> {
     /// Its place among all transactions.
     pub fn sort_key(&self) -> SortKey {
-        SortKey { start: self.transaction.start(), connection: self.connection, index: self.index }
+        SortKey { start: self.transaction.rank(), connection: self.connection, index: self.index }
     }
 }
 

@@ -261,7 +261,14 @@ fn render(
             let mut style =
                 if args.output.is_none() { Style::for_stdout() } else { Style::default() };
             style.color = color;
-            text::write(&analysis.report, style, out)
+            text::write(&analysis.report, style, out)?;
+            if options.conformance && analysis.report.findings.count == 0 {
+                writeln!(
+                    out,
+                    "\nConformance\n  nothing that a real HTTP/2 endpoint would have refused"
+                )?;
+            }
+            Ok(())
         }
         Format::Json => json::write(&analysis.report, out),
         Format::Jsonl | Format::Csv | Format::Log => Ok(()),
@@ -273,11 +280,12 @@ fn render(
 fn verdict(analysis: &Analysis, options: &Options, cut_short: bool) -> ExitCode {
     let report = &analysis.report;
     let lines = matches!(options.format, Format::Jsonl | Format::Csv | Format::Log);
-    for damage in &report.loss.damage {
-        eprintln!("perisco: {}: at byte {}: {}", damage.file, damage.offset, damage.what);
-    }
     if cut_short {
         eprintln!("perisco: interrupted: the report covers only what was read until then");
+    }
+    // The report says it too, but may have gone to a file; one line each, for scripts.
+    for damage in &report.loss.damage {
+        eprintln!("perisco: {}: at byte {}: {}", damage.file, damage.offset, damage.what);
     }
     if lines {
         eprint!("{}", text::missing(report));

@@ -57,6 +57,11 @@ impl Call {
         self.side(direction).gap(len);
     }
 
+    /// A message's head is here: its body is still to come, whatever was lost before.
+    pub fn begin(&mut self, direction: Direction) {
+        *self.side(direction) = Messages::new(self.web);
+    }
+
     /// Body bytes may be missing, how many is not known; or came before the
     /// call was known to be one.
     pub fn lost(&mut self, direction: Direction) {
@@ -81,12 +86,20 @@ impl Call {
     pub fn finish(self, transaction: &mut Transaction) {
         let ended = |message: &Option<Message>| message.as_ref().is_some_and(|m| m.end.is_some());
         let ended = [ended(&transaction.request), ended(&transaction.response)];
-        self.finish_stream(transaction, ended, None);
+        let whole = transaction.completeness == Completeness::Complete;
+        self.finish_stream(transaction, ended, whole, None);
     }
 
-    /// As [`Call::finish`], where the caller knows which messages ended and
-    /// whether RST_STREAM ended the stream.
-    pub fn finish_stream(self, t: &mut Transaction, ended: [bool; 2], reset: Option<Reset>) {
+    /// As [`Call::finish`], where the caller knows which messages ended,
+    /// whether all that was sent was seen, and whether RST_STREAM ended the
+    /// stream.
+    pub fn finish_stream(
+        self,
+        t: &mut Transaction,
+        ended: [bool; 2],
+        seen_all: bool,
+        reset: Option<Reset>,
+    ) {
         t.protocol = "grpc";
         let mut grpc = Grpc {
             request_messages: self.messages[0].count,
@@ -101,8 +114,10 @@ impl Call {
             grpc.timeout_ns = request.head.value("grpc-timeout").and_then(parse_timeout);
         }
         self.status(t, &mut grpc);
-        let settled = ended == [true, true] || (t.completeness == Completeness::Complete);
-        grpc.kind = self.kind(settled);
+        grpc.kind = self.kind(ended == [true, true] || seen_all);
+        if ended[1] && seen_all && grpc.status.is_none() && t.status() == Some(200) {
+            t.anomaly(STATUS_MISSING);
+        }
         self.outcome(t, &grpc, ended[1], reset);
         self.attributes(t);
         t.grpc = Some(Box::new(grpc));
@@ -157,9 +172,6 @@ impl Call {
                 t.outcome = Outcome::Timeout;
             }
             return;
-        }
-        if t.status() == Some(200) && t.completeness == Completeness::Complete {
-            t.anomaly(STATUS_MISSING);
         }
         if t.outcome == Outcome::Ok {
             t.outcome = Outcome::Unknown;

@@ -179,7 +179,7 @@ fn a_cancel_after_the_deadline_is_a_timeout() {
         t.outcome = Outcome::Reset;
         t.request = Some(request);
         let at = Some(Timestamp::from_nanos(1000 + after));
-        call.finish_stream(&mut t, [true, false], Some((Direction::ToServer, Some(8), at)));
+        call.finish_stream(&mut t, [true, false], false, Some((Direction::ToServer, Some(8), at)));
         t.outcome
     };
     assert_eq!(cancelled(50_000_000), Outcome::Timeout);

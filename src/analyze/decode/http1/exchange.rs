@@ -136,7 +136,7 @@ impl Exchange {
 
     /// Time of its first byte.
     pub fn start(&self) -> Option<Timestamp> {
-        self.transaction.start()
+        self.transaction.rank()
     }
 
     /// Bytes of memory held, without itself.

@@ -135,3 +135,16 @@ impl AsyncWrite for Pipe {
         Poll::Ready(Ok(()))
     }
 }
+
+/// What h2 makes of a direction's bytes, without the preface.
+#[cfg(test)]
+pub fn frames(bytes: &[u8]) -> Vec<Result<h2::frame::Frame, h2::proto::Error>> {
+    let mut codec = Codec::<_, Bytes>::with_max_recv_frame_size(Pipe::default(), MAX_FRAME);
+    codec.get_mut().unread.extend_from_slice(bytes);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut frames = Vec::new();
+    while let Poll::Ready(Some(frame)) = Pin::new(&mut codec).poll_next(&mut context) {
+        frames.push(frame);
+    }
+    frames
+}

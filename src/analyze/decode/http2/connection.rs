@@ -25,7 +25,7 @@ use crate::time::Timestamp;
 /// not look like new streams. As many as may be open at once by default.
 pub(super) const CLOSED: usize = 4096;
 /// Frames of a stream that was never opened or is over.
-const STRAY: &str = "http2-stray-frame";
+pub(super) const STRAY: &str = "http2-stray-frame";
 /// A frame that RFC 9113 section 6 calls an error.
 pub(super) const MALFORMED_FRAME: &str = "http2-malformed-frame";
 
@@ -151,6 +151,9 @@ impl Connection {
         let mut stream = Stream::new(1);
         let side = stream.side(Direction::ToServer);
         side.last = request.end;
+        // A head that was cut has no end, or no first line.
+        let whole = request.end.is_some() && request.start.is_some() && request.method.is_some();
+        side.loss = (!whole).then_some(Loss::Gap);
         side.head = true;
         side.ended = true;
         stream.call = Call::detect(&request);
@@ -248,6 +251,11 @@ impl Connection {
             return false;
         }
         let client_opens = id % 2 == 1;
+        if !client_opens && direction == Direction::ToServer {
+            // No client sends a message on a stream of the server.
+            out.anomaly(STRAY);
+            return false;
+        }
         let silent_client = !self.ways[0].spoke;
         let lossy = [self.ways[0].loss.is_some() || silent_client, self.ways[1].loss.is_some()];
         let opener = if client_opens { Direction::ToServer } else { Direction::ToClient };

@@ -47,6 +47,16 @@ impl Connection {
         }
     }
 
+    /// Gives out what waited for requests that were held back.
+    pub fn settle_all(&mut self, out: &mut Sink<'_>) {
+        self.held_requests = false;
+        let mut ids: Vec<u32> = self.streams.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.settle(id, out);
+        }
+    }
+
     pub(super) fn give_out(&mut self, id: u32, why: Why, out: &mut Sink<'_>) {
         let Some(stream) = self.streams.remove(&id) else { return };
         self.charged = self.charged.saturating_sub(stream.charged);
@@ -97,8 +107,9 @@ impl Connection {
         way.loss = Some(Loss::Gap);
         let mut settled = Vec::new();
         for stream in self.streams.values_mut() {
-            if !stream.side(direction).ended {
-                stream.side(direction).lost();
+            let ended = stream.side(direction).ended;
+            stream.side(direction).lost();
+            if !ended {
                 if let Some(call) = &mut stream.call {
                     call.lost(direction);
                 }

@@ -149,6 +149,8 @@ pub struct Head {
 pub struct Expected<'a> {
     /// Largest payload.
     pub max_frame: u32,
+    /// Whether a client sends them; None where that is not known.
+    pub client: Option<bool>,
     /// Whether a stream is open.
     pub is_open: &'a dyn Fn(u32) -> bool,
 }
@@ -207,8 +209,7 @@ impl Head {
         if self.kind == Kind::Data && self.length == 0 && !self.has(END_STREAM) {
             return None;
         }
-        // Promises are made on requests of the client (section 6.6).
-        if self.kind == Kind::PushPromise && self.stream.is_multiple_of(2) {
+        if !self.fits_sender(expected) {
             return None;
         }
         let range = match self.kind {
@@ -227,10 +228,27 @@ impl Head {
             0 => 32,
             id if (expected.is_open)(id) => 22,
             // A new stream: ids begin low.
-            id if id < LIKELY_STREAMS => 32 - LIKELY_STREAMS.ilog2(),
-            _ => 1,
+            id if id < LIKELY_STREAMS && self.kind == Kind::Headers => 32 - LIKELY_STREAMS.ilog2(),
+            // One that was opened before, or is over.
+            _ => 4,
         };
         Some(length + kind + stream)
+    }
+}
+
+impl Head {
+    /// Whether the sender may send it on such a stream: clients use even
+    /// streams for nothing but flow control and resets, and servers only
+    /// after they promised them (RFC 9113 sections 5.1.1, 6.6 and 8.4).
+    fn fits_sender(&self, expected: Expected<'_>) -> bool {
+        let even = self.stream.is_multiple_of(2);
+        match self.kind {
+            Kind::PushPromise => !even && expected.client != Some(true),
+            Kind::Data | Kind::Headers | Kind::Continuation if even => {
+                expected.client != Some(true) && (expected.is_open)(self.stream)
+            }
+            _ => true,
+        }
     }
 }
 

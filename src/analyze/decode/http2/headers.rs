@@ -3,7 +3,7 @@
 
 use crate::analyze::decode::grpc::Call;
 use crate::analyze::decode::http2::block::{self, Block, Decoded};
-use crate::analyze::decode::http2::connection::{Connection, MALFORMED_FRAME};
+use crate::analyze::decode::http2::connection::{Connection, MALFORMED_FRAME, STRAY};
 use crate::analyze::decode::http2::frame::{self, END_HEADERS, END_STREAM, Head, Kind};
 use crate::analyze::decode::http2::framer::Seen;
 use crate::analyze::decode::http2::stream::{LIMIT_HEAD, Loss, Place, Stream};
@@ -24,32 +24,10 @@ impl Connection {
         (seen, payload, cut): (Seen, &[u8], bool),
         out: &mut Sink<'_>,
     ) {
-        let limit = out.limits.head_bytes;
-        let ends = head.has(END_HEADERS);
         if head.kind == Kind::Continuation {
-            let way = self.way(direction);
-            match &mut way.block {
-                Some(block) if block.stream == head.stream => {
-                    block.seen.and(seen);
-                    if !block.broken {
-                        let room = limit.saturating_sub(block.bytes.len()).min(payload.len());
-                        block.bytes.extend_from_slice(payload.get(..room).unwrap_or_default());
-                        block.broken = cut || room < payload.len();
-                    }
-                    if ends && let Some(block) = way.block.take() {
-                        self.complete(direction, block, out);
-                    }
-                }
-                _ => {
-                    // What it went on from was lost, or is not there.
-                    way.hpack.invalidate();
-                    if way.loss.is_none() {
-                        out.anomaly(MALFORMED_FRAME);
-                    }
-                }
-            }
-            return;
+            return self.continuation(direction, head, (seen, payload, cut), out);
         }
+        let ends = head.has(END_HEADERS);
         let mut fragment = frame::unwrap(head, payload, cut);
         let mut promised = None;
         if head.kind == Kind::PushPromise
@@ -80,6 +58,36 @@ impl Connection {
             self.complete(direction, block, out);
         } else {
             self.way(direction).block = Some(block);
+        }
+    }
+
+    fn continuation(
+        &mut self,
+        direction: Direction,
+        head: &Head,
+        (seen, payload, cut): (Seen, &[u8], bool),
+        out: &mut Sink<'_>,
+    ) {
+        let limit = out.limits.head_bytes;
+        let way = self.way(direction);
+        let Some(block) = way.block.as_mut().filter(|block| block.stream == head.stream) else {
+            // What it went on from was lost, or is not there.
+            way.hpack.invalidate();
+            if way.loss.is_none() {
+                out.anomaly(MALFORMED_FRAME);
+            }
+            return;
+        };
+        block.seen.and(seen);
+        if !block.broken {
+            let room = limit.saturating_sub(block.bytes.len()).min(payload.len());
+            block.bytes.extend_from_slice(payload.get(..room).unwrap_or_default());
+            block.broken = cut || room < payload.len();
+        }
+        if head.has(END_HEADERS)
+            && let Some(block) = way.block.take()
+        {
+            self.complete(direction, block, out);
         }
     }
 
@@ -116,21 +124,23 @@ impl Connection {
             None => self.headers(direction, block, decoded, out),
         };
         let Some(id) = id else { return };
-        if let Some(stream) = self.streams.get_mut(&id) {
+        if (limited || malformed || block.broken)
+            && let Some(stream) = self.streams.get_mut(&id)
+        {
             if limited {
                 stream.anomaly(LIMIT_HEAD);
             }
             if malformed {
                 stream.anomaly(MALFORMED_BLOCK);
             }
-            let side =
-                stream.side(if block.promised.is_some() { Direction::ToServer } else { direction });
+            let promise = block.promised.is_some();
+            let side = stream.side(if promise { Direction::ToServer } else { direction });
             if block.broken && !limited && !dying {
                 side.loss = loss.or(Some(Loss::Gap));
             }
         }
-        self.charge(id);
         self.settle(id, out);
+        self.charge(id);
         self.bound(out);
     }
 
@@ -176,6 +186,10 @@ impl Connection {
         let response = direction == Direction::ToClient;
         if response && matches!(status, Some(100..=199)) && !block.end_stream {
             stream.informational += 1;
+            return None;
+        }
+        if stream.side(direction).ended {
+            stream.anomaly(STRAY);
             return None;
         }
         let place = stream.place(direction, block.end_stream, lossy, &decoded);

@@ -12,7 +12,7 @@ mod ending;
 mod frame;
 mod framer;
 mod headers;
-mod hpack;
+pub mod hpack;
 mod log;
 mod stream;
 mod sync;
@@ -112,7 +112,8 @@ impl Http2 {
         };
         let is_open = |id| connection.is_open(id);
         let max_frame = connection.max_frame(direction);
-        let found = search.feed(bytes, seen, Expected { max_frame, is_open: &is_open });
+        let client = Some(direction == Direction::ToServer);
+        let found = search.feed(bytes, seen, Expected { max_frame, client, is_open: &is_open });
         if direction == Direction::ToServer {
             connection.held_requests = found.is_empty();
         }
@@ -121,11 +122,16 @@ impl Http2 {
             half.framer.restart();
             connection.search(direction, false);
         }
+        let mut resume = false;
         for piece in found {
             let (half, _) = self.parts(direction);
             if half.search.is_none() {
                 self.frames(direction, &piece.bytes, piece.seen, out);
+                resume = true;
             }
+        }
+        if resume && direction == Direction::ToServer {
+            self.connection.settle_all(out);
         }
     }
 
@@ -153,6 +159,9 @@ impl Http2 {
         }
         if let Some(search) = &mut half.search {
             search.reset();
+            if direction == Direction::ToServer {
+                connection.held_requests = false;
+            }
             return connection.lost(direction, out);
         }
         match half.framer.gap(missing) {

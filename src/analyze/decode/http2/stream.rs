@@ -56,12 +56,10 @@ impl Side {
         }
     }
 
-    /// Bytes of it may be missing from here on.
+    /// Bytes of it may be missing from here on; after its end, RST_STREAM.
     pub fn lost(&mut self) {
-        if !self.ended {
-            self.loss = Some(Loss::Gap);
-            self.may_have_ended = true;
-        }
+        self.loss = Some(Loss::Gap);
+        self.may_have_ended = !self.ended;
     }
 }
 
@@ -187,6 +185,7 @@ impl Stream {
             Why::Reset(reset) => Some(reset),
             _ => None,
         };
+        let seen_all = self.is_all(why, t.completeness, silent);
         let ended = [self.sides[0].ended, self.sides[1].ended];
         let [request, response] = self.sides;
         t.request = request.message;
@@ -195,9 +194,18 @@ impl Stream {
             block::host(request);
         }
         if let Some(call) = self.call {
-            call.finish_stream(&mut t, ended, reset.map(|r| (r.by, r.code, r.at)));
+            call.finish_stream(&mut t, ended, seen_all, reset.map(|r| (r.by, r.code, r.at)));
         }
         t
+    }
+
+    /// Whether all was seen that was sent, if less than was meant to be.
+    fn is_all(&self, why: Why, completeness: Completeness, silent: [bool; 2]) -> bool {
+        let [request, response] = &self.sides;
+        let lost = [request, response].iter().any(|s| s.loss.is_some() || s.unknown.is_some());
+        let reset = matches!(why, Why::Reset(_) | Why::GoAway(_));
+        let heard = request.head && !silent[1];
+        completeness == Completeness::Complete || (reset && heard && !lost)
     }
 
     fn outcome(&self, why: Why, silent: [bool; 2]) -> Outcome {
@@ -211,18 +219,22 @@ impl Stream {
             };
         }
         let (ends, goaway) = match why {
+            // It was not processed (RFC 9113 section 6.8).
+            Why::GoAway(goaway) if goaway.by == Direction::ToClient => return Outcome::Reset,
+            // The answer may have been sent before.
+            _ if response.may_have_ended || silent[1] => return Outcome::Unknown,
             Why::Reset(_) | Why::GoAway(_) => return Outcome::Reset,
             Why::End(ends, goaway) => (ends, goaway),
             Why::Settled | Why::Limit(_) => return Outcome::Unknown,
         };
-        if response.may_have_ended || silent[1] {
-            return Outcome::Unknown;
-        }
         if ends.iter().any(|end| matches!(end, Some(End::Reset(_)))) {
             return Outcome::Reset;
         }
         match ends[1] {
-            Some(End::Fin) if response.message.is_some() || !request.ended => Outcome::Reset,
+            Some(End::Fin) if response.message.is_some() => Outcome::Reset,
+            // Its end, or all of it, may have been missed.
+            Some(End::Fin) if request.may_have_ended || silent[0] => Outcome::Unknown,
+            Some(End::Fin) if !request.ended => Outcome::Reset,
             Some(End::Fin) if goaway.is_some_and(|g| g.by == Direction::ToClient) => Outcome::Reset,
             Some(End::Fin) => Outcome::Unanswered,
             _ => Outcome::Unknown,
@@ -241,8 +253,13 @@ impl Stream {
     fn completeness(&self, why: Why, silent: [bool; 2]) -> Completeness {
         let [request, response] = &self.sides;
         let losses = [request.loss, request.unknown, response.loss, response.unknown];
-        let cut_short = matches!(why, Why::End(..) | Why::Limit(_));
-        let whole = request.ended && response.ended;
+        // A request alone, because no answer was sent.
+        let refused = match why {
+            Why::Reset(_) | Why::GoAway(_) => true,
+            Why::End([_, end], _) => matches!(end, Some(End::Fin | End::Reset(_))),
+            Why::Settled | Why::Limit(_) => false,
+        };
+        let alone = request.ended && response.message.is_none() && refused;
         let unheard = response.message.is_none() && silent[1];
         if unheard && request.loss.is_none() && request.unknown.is_none() && request.head {
             Completeness::Unpaired
@@ -252,9 +269,9 @@ impl Stream {
             Completeness::Gap
         } else if matches!(why, Why::Limit(_)) {
             Completeness::Truncated
-        } else if request.message.is_none() {
+        } else if request.message.is_none() || alone {
             Completeness::Unpaired
-        } else if self.anomalies.contains(&LIMIT_HEAD) || (cut_short && !whole) {
+        } else if self.anomalies.contains(&LIMIT_HEAD) || !(request.ended && response.ended) {
             Completeness::Truncated
         } else {
             Completeness::Complete
@@ -352,7 +369,7 @@ impl Stream {
     }
 
     /// The head of a message: what came before it in this direction was not
-    /// of the message, so that nothing of it was lost.
+    /// of the message, so that nothing of its body was lost.
     pub fn head(&mut self, direction: Direction, seen: Seen, head: Message) {
         let before = self.side(direction).message.take();
         let call = Call::detect(&head);
@@ -361,10 +378,14 @@ impl Stream {
         side.head = true;
         side.may_have_ended = false;
         let begun = before.is_some_and(|m| m.body_bytes > 0);
-        if !begun {
+        // Before a response there may have been interim ones.
+        if !begun && direction == Direction::ToServer {
             side.loss = None;
         }
         side.seen(seen);
+        if !begun && let Some(call) = &mut self.call {
+            call.begin(direction);
+        }
         if self.call.is_none()
             && let Some(mut call) = call
         {

@@ -137,11 +137,23 @@ impl Sync {
             let Some(head) = Head::parse(rest) else { return true };
             let payload = rest.get(HEAD_BYTES..).unwrap_or_default();
             let Some(bits) = weigh(&head, payload, expected) else { return false };
+            let next = candidate.next + HEAD_BYTES as u64 + u64::from(head.length);
+            if candidate.headers == 0 {
+                match stands_alone(&head, payload, expected) {
+                    Some(true) => {}
+                    Some(false) => {
+                        candidate.start = next;
+                        candidate.next = next;
+                        continue;
+                    }
+                    None => return true,
+                }
+            }
             candidate.bits += bits;
             candidate.headers += 1;
-            candidate.next += HEAD_BYTES as u64 + u64::from(head.length);
+            candidate.next = next;
         }
-        if candidate.next == self.end() && !candidate.aligned {
+        if candidate.headers > 0 && candidate.next == self.end() && !candidate.aligned {
             // Its length is no chance.
             candidate.aligned = true;
             candidate.bits += expected.max_frame.ilog2();
@@ -211,6 +223,24 @@ impl Sync {
     }
 }
 
+/// Whether a frame can be the first that is trusted. What follows a frame
+/// proves where it ends, not where it began: payload bytes that look like a
+/// header whose length happens to lead to the next frame would pass. None
+/// where more of the payload is needed.
+fn stands_alone(head: &Head, payload: &[u8], expected: Expected<'_>) -> Option<bool> {
+    let whole = payload.get(..head.length as usize);
+    Some(match head.kind {
+        Kind::Headers if head.has(END_HEADERS) && head.length as usize <= KEPT_BYTES => {
+            let told = unwrap(head, whole?, false).and_then(hpack::plausible);
+            told.is_some_and(|told| told.client || told.server || told.fields > 1)
+        }
+        Kind::Data | Kind::RstStream => (expected.is_open)(head.stream),
+        Kind::WindowUpdate => head.stream == 0 || (expected.is_open)(head.stream),
+        Kind::Settings | Kind::Ping | Kind::GoAway => true,
+        _ => false,
+    })
+}
+
 /// Evidence of a header and, as far as it is there, its payload.
 fn weigh(head: &Head, payload: &[u8], expected: Expected<'_>) -> Option<u32> {
     let bits = head.evidence(expected)?;
@@ -229,7 +259,8 @@ fn weigh(head: &Head, payload: &[u8], expected: Expected<'_>) -> Option<u32> {
 }
 
 /// What [`probe`] expects of a connection that it knows nothing of.
-const ANY: Expected<'static> = Expected { max_frame: DEFAULT_MAX_FRAME, is_open: &|_| false };
+const ANY: Expected<'static> =
+    Expected { max_frame: DEFAULT_MAX_FRAME, client: None, is_open: &|_| false };
 
 /// See [`crate::analyze::decode::Protocol::probe`]. From the start: the
 /// preface of a client, or SETTINGS with known settings, or empty and
@@ -240,10 +271,8 @@ pub fn probe(bytes: &[u8], late: bool) -> Probe {
     if bytes.get(..common) == PREFACE.get(..common) {
         return if common == PREFACE.len() { Probe::Match(Role::Client) } else { Probe::More };
     }
-    match first_settings(bytes) {
-        Probe::No if late => midway(bytes),
-        verdict => verdict,
-    }
+    // Midway, SETTINGS may be what follows a client's preface.
+    if late { midway(bytes) } else { first_settings(bytes) }
 }
 
 /// SETTINGS as a server sends it first.

@@ -22,7 +22,7 @@ const TEXT_BYTES: usize = 512;
 type Order = (Option<Timestamp>, u64, u64);
 
 fn order(item: &Item<'_>) -> Order {
-    (item.transaction.start(), item.connection, item.index)
+    (item.transaction.rank(), item.connection, item.index)
 }
 
 /// Keeps the samples of the smallest rank.

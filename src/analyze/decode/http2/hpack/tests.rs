@@ -313,6 +313,49 @@ proptest! {
         }
     }
 
+    /// Any mix of representations decodes to what h2 makes of it.
+    #[test]
+    fn blocks_decode_as_in_h2(
+        blocks in proptest::collection::vec(
+            (proptest::option::of(0usize..400),
+             proptest::collection::vec(
+                (proptest::sample::select(vec!["x-a", "x-b", "accept", "cookie", "vary"]),
+                 "[!-~]{0,40}", any::<u8>()), 1..8)),
+            1..20),
+    ) {
+        let mut encoder = Encoder { table: Vec::new(), max: 4096 };
+        let mut decoder = Decoder::new(false);
+        for (_, got, theirs) in blocks.iter().scan(Vec::new(), |wire, (resize, fields)| {
+            let mut block = Vec::new();
+            if let Some(max) = resize {
+                encoder.resize(*max, &mut block);
+            }
+            for (name, value, how) in fields {
+                encoder.field(name.as_bytes(), value.as_bytes(), *how, &mut block);
+            }
+            // A request's trailers on stream 1, all of the connection so far.
+            wire.extend_from_slice(&u32::try_from(block.len()).unwrap().to_be_bytes()[1..]);
+            wire.extend([1, 5, 0, 0, 0, 1]);
+            wire.extend_from_slice(&block);
+            let theirs = crate::analyze::decode::http2::conformance::frames(wire).pop();
+            Some(((), decode(&mut decoder, &block), theirs))
+        }) {
+            let Some(Ok(h2::frame::Frame::Headers(headers))) = theirs else {
+                return Err(TestCaseError::fail("h2 refuses it"));
+            };
+            let mut theirs: Vec<Owned> = headers
+                .fields()
+                .iter()
+                .map(|(name, value)| (name.to_string(), Some(value.as_bytes().to_vec())))
+                .collect();
+            let (mut ours, result) = got;
+            prop_assert_eq!(result, Ok(()));
+            theirs.sort();
+            ours.sort();
+            prop_assert_eq!(ours, theirs);
+        }
+    }
+
     #[test]
     fn hostile_blocks_never_panic(
         blocks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..20),

@@ -130,9 +130,14 @@ pub fn record(exchanges: &[Exchange], table: u32) -> Vec<(Direction, Vec<u8>)> {
     std::mem::take(&mut *log.lock().unwrap())
 }
 
+/// More than all bodies of a test together.
+const WINDOW: u32 = 1 << 24;
+
 async fn request(io: Recorder, exchanges: &[Exchange], table: u32) {
     let mut builder = h2::client::Builder::new();
     builder.header_table_size(table).max_frame_size(20_000);
+    // Bodies are read one after the other: none may block another.
+    builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
     let (mut send, connection) = builder.handshake::<_, Bytes>(io).await.unwrap();
     let driver = tokio::spawn(async move {
         let _ = connection.await;
@@ -167,6 +172,7 @@ async fn request(io: Recorder, exchanges: &[Exchange], table: u32) {
 async fn serve(io: Recorder, exchanges: Vec<Exchange>, table: u32) {
     let mut builder = h2::server::Builder::new();
     builder.header_table_size(table);
+    builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
     let mut connection = builder.handshake::<_, Bytes>(io).await.unwrap();
     while let Some(accepted) = connection.accept().await {
         let (request, mut respond) = accepted.unwrap();

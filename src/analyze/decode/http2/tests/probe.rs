@@ -14,16 +14,18 @@ fn probe(bytes: &[u8], late: bool) -> Probe {
 fn connections_from_their_start() {
     let client = [&preface()[..], &settings(&[(3, 100)])].concat();
     let server = [&settings(&[(3, 100), (5, 16_384)])[..], &frame(4, 1, 0, &[])].concat();
+    let empty = frame(4, 0, 0, &[]);
+    let two = [&empty[..], &frame(8, 0, 0, &[0, 0, 255, 255])].concat();
     for late in [false, true] {
         assert_eq!(probe(&client, late), Probe::Match(Role::Client));
         assert_eq!(probe(&client[..10], late), Probe::More);
-        assert_eq!(probe(&server, late), Probe::Match(Role::Server));
         assert_eq!(probe(&server[..12], late), Probe::More);
-        // Empty settings need a second frame.
-        let empty = frame(4, 0, 0, &[]);
         assert_eq!(probe(&empty, late), Probe::More);
-        let two = [&empty[..], &frame(8, 0, 0, &[0, 0, 255, 255])].concat();
-        assert_eq!(probe(&two, late), Probe::Match(Role::Server));
+        // Where a preface may have come before, a client sends the same.
+        let role = if late { Probe::More } else { Probe::Match(Role::Server) };
+        assert_eq!(probe(&server, late), role);
+        // Empty settings need a second frame.
+        assert_eq!(probe(&two, late), role);
     }
 }
 

@@ -126,7 +126,7 @@ fn interim_responses_are_no_transactions() {
 fn resets_name_code_and_sender() {
     let cancel = frame(3, 0, 1, &[0, 0, 0, 8]);
     let t = one(&[up(&[headers(5, 1, GET)]), up(std::slice::from_ref(&cancel))]);
-    assert_eq!((t.outcome, t.completeness), (Outcome::Reset, Completeness::Complete));
+    assert_eq!((t.outcome, t.completeness), (Outcome::Reset, Completeness::Unpaired));
     assert_eq!(attribute(&t, "http2.reset.code").as_deref(), Some("CANCEL"));
     assert_eq!(attribute(&t, "http2.reset.by").as_deref(), Some("client"));
     // In the middle of the answer, whose rest is still under way.
@@ -136,7 +136,7 @@ fn resets_name_code_and_sender() {
         up(&[cancel]),
         down(&[frame(0, 1, 1, b"y")]),
     ]);
-    assert_eq!(t.outcome, Outcome::Reset);
+    assert_eq!((t.outcome, t.completeness), (Outcome::Reset, Completeness::Truncated));
     assert_eq!(t.response.unwrap().end, None);
     // NO_ERROR after a whole answer: the request is not wanted any more.
     let t = one(&[
@@ -145,6 +145,7 @@ fn resets_name_code_and_sender() {
     ]);
     assert_eq!((t.outcome, t.status()), (Outcome::Ok, Some(200)));
     assert_eq!(attribute(&t, "http2.reset.code").as_deref(), Some("NO_ERROR"));
+    assert_eq!((t.completeness, t.request.unwrap().end), (Completeness::Truncated, None));
 }
 
 #[test]
@@ -188,8 +189,8 @@ fn how_connections_end_decides_open_streams() {
         (t.outcome, t.completeness)
     };
     let part = [headers(4, 1, OK), frame(0, 0, 1, b"x")];
-    assert_eq!(end(&fin, &[]), (Outcome::Unanswered, Completeness::Truncated));
-    assert_eq!(end(&rst, &[]), (Outcome::Reset, Completeness::Truncated));
+    assert_eq!(end(&fin, &[]), (Outcome::Unanswered, Completeness::Unpaired));
+    assert_eq!(end(&rst, &[]), (Outcome::Reset, Completeness::Unpaired));
     assert_eq!(end(&fin, &part), (Outcome::Reset, Completeness::Truncated));
     assert_eq!(end(&[], &[]), (Outcome::Unknown, Completeness::Truncated));
     assert_eq!(end(&[], &part), (Outcome::Unknown, Completeness::Truncated));
@@ -236,14 +237,19 @@ fn an_upgraded_request_is_stream_one() {
     request.method = Some(request.head.store(b"GET"));
     request.end = Some(Timestamp::from_nanos(1));
     request.start = request.end;
-    let mut decoder = http2::upgraded(request, None, Late::default());
-    let (limits, mut output) = (Limits::default(), Output::default());
-    for (way, bytes) in [(DOWN, [settings(&[(3, 1)]), headers(5, 1, OK)].concat()), (UP, preface())]
-    {
-        let chunk = Chunk { at: None, packet: 1, content: Content::Data(&bytes) };
-        decoder.push(way, chunk, &mut Sink::new(Wants::default(), &limits, &mut output));
-    }
-    let t = &output.transactions[0].transaction;
+    let upgraded = |request| {
+        let mut decoder = http2::upgraded(request, None, Late::default());
+        let (limits, mut output) = (Limits::default(), Output::default());
+        let answer = [settings(&[(3, 1)]), headers(5, 1, OK)].concat();
+        for (way, bytes) in [(DOWN, answer), (UP, preface())] {
+            let chunk = Chunk { at: None, packet: 1, content: Content::Data(&bytes) };
+            decoder.push(way, chunk, &mut Sink::new(Wants::default(), &limits, &mut output));
+        }
+        output.transactions.remove(0).transaction
+    };
+    let cut = upgraded(Message { end: None, ..request.clone() });
+    assert_eq!((cut.completeness, cut.outcome), (Completeness::Gap, Outcome::Ok));
+    let t = upgraded(request);
     assert_eq!((t.stream, t.outcome, t.status()), (Some(1), Outcome::Ok, Some(200)));
     assert_eq!(t.request_text(|m| m.method), Some(&b"GET"[..]));
     assert_eq!(t.completeness, Completeness::Complete);
@@ -328,4 +334,39 @@ fn the_log_shows_frames_and_fields() {
             "DATA END_STREAM stream=1 len=3 hi\\n",
         ]
     );
+}
+
+#[test]
+fn error_names_are_those_of_h2() {
+    for code in 0..14 {
+        let name = crate::analyze::decode::http2::frame::error_name(code);
+        assert_eq!(name, format!("{:?}", h2::Reason::from(code)));
+    }
+    assert_eq!(crate::analyze::decode::http2::frame::error_name(99), "CODE_99");
+}
+
+#[test]
+fn frames_behind_the_end_of_a_message_change_nothing() {
+    let t = one(&[
+        up(&[headers(5, 1, GET), headers(5, 1, &[("x", "late")]), frame(0, 1, 1, b"late")]),
+        down(&[headers(5, 1, OK)]),
+    ]);
+    let request = t.request.unwrap();
+    assert_eq!((request.body_bytes, request.trailers.len()), (0, 0));
+    assert_eq!(t.anomalies, ["http2-stray-frame"]);
+}
+
+/// A call whose head came before the capture, or whose names did, is not OK
+/// because HTTP says 200.
+#[test]
+fn what_may_be_a_call_is_not_ok() {
+    let inputs = [
+        up(&[headers(5, 3, &GRPC[..3])]),
+        // Content-type and trailers as entries from before the capture.
+        down(&[frame(1, 4, 3, &[0x88, 0xbe]), frame(0, 0, 3, b"x"), frame(1, 5, 3, &[0xbf])]),
+    ];
+    let output = decode(&inputs, [true; 2], &Limits::default(), Wants::default());
+    let t = &output.transactions[0].transaction;
+    assert_eq!((t.status(), t.outcome), (Some(200), Outcome::Unknown));
+    assert_eq!(t.completeness, Completeness::LateJoin);
 }

@@ -1,0 +1,36 @@
+//! A whole capture to a report or to lines, on one thread.
+#![allow(missing_docs, reason = "criterion's macros")]
+
+mod common;
+
+use std::sync::atomic::AtomicBool;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use perisco::analyze::options::Options;
+use perisco::analyze::pipeline::{self, Control};
+use perisco::analyze::report::Format;
+use perisco::pcap::Capture;
+
+/// Analyses the capture; returns the number of transactions.
+fn analyze(capture: &[u8], format: Format) -> u64 {
+    let options = Options { threads: 1, format, ..Options::default() };
+    let stop = AtomicBool::new(false);
+    let control = Control { stop: &stop, progress: &|_| {}, color: false };
+    let capture = Capture::from_bytes("bench", capture.to_vec()).expect("a capture");
+    let analysis = pipeline::run(capture, &options, &control, &mut std::io::sink());
+    analysis.expect("memory can be read").report.transactions.figures.count
+}
+
+fn bench(criterion: &mut Criterion) {
+    let capture = common::capture();
+    let mut group = criterion.benchmark_group("end to end");
+    group.throughput(Throughput::Bytes(capture.len() as u64));
+    for format in [Format::Text, Format::Jsonl] {
+        assert_eq!(analyze(&capture, format), common::REQUESTS as u64);
+        group.bench_function(format.name(), |b| b.iter(|| analyze(&capture, format)));
+    }
+    group.finish();
+}
+
+criterion_group!(name = benches; config = common::criterion(); targets = bench);
+criterion_main!(benches);
