@@ -51,6 +51,8 @@ pub struct Exchange {
     pub late: bool,
     /// The pairing awaits confirmation.
     pub tentative: bool,
+    /// Its answer may be among response bytes that are missing.
+    pub maybe_answered: bool,
     /// Client bytes after the request wait for the response to tell what they are.
     pub hold: bool,
     /// How the direction of the missing part ended.
@@ -74,6 +76,7 @@ impl Exchange {
             gap: false,
             late: false,
             tentative: false,
+            maybe_answered: false,
             hold: false,
             closed: None,
             informational: 0,

@@ -8,6 +8,9 @@
 //!   certain; what comes behind may be preceded by hidden requests.
 //! - A hole in the response direction may hide one answer to each request
 //!   then waiting, and no other: where only one candidate is left, it is it.
+//! - Where both directions have holes, a request that waited at the response
+//!   hole may have been answered in it, and a hidden one by what comes next:
+//!   nothing later tells, so it is never paired.
 //! - A response that could belong to two requests is put out without one,
 //!   and so is each request that could own it.
 //! - With one visible candidate and maybe hidden ones the pair is tentative
@@ -324,7 +327,13 @@ impl Pairing {
             return Target::Front;
         }
         match self.queue.front_mut() {
-            Some(front) if self.hidden && waiting == 1 && self.orphans == 0 && !self.pipelined => {
+            Some(front)
+                if self.hidden
+                    && waiting == 1
+                    && self.orphans == 0
+                    && !self.pipelined
+                    && !front.maybe_answered =>
+            {
                 doubt.label(front);
                 front.tentative = true;
                 Target::Front
@@ -423,6 +432,9 @@ impl Pairing {
         }
         self.unpair(out);
         self.interim = 0;
+        for exchange in self.queue.iter_mut().filter(|e| e.parts[1] == Part::Missing) {
+            exchange.maybe_answered = true;
+        }
         if self.waiting() > 0 || self.doubt.is_some() {
             self.doubted(doubt, 0);
         }
