@@ -119,9 +119,9 @@ fn upgrade(whole: &Value, found: &Value) -> Option<String> {
     if found["status"] == 101 && found["method"].is_null() && offered(&found["response_headers"]) {
         return None;
     }
-    // The offer itself may lie in what was cut off of the head.
-    let cut = found["request_end"].is_null();
-    if !offered(&found["request_headers"]) && !cut || found["completeness"] == "complete" {
+    let headless = found["request_headers"].as_array().is_some_and(Vec::is_empty);
+    let told = headless || offered(&found["request_headers"]);
+    if !told || found["completeness"] == "complete" {
         return Some("stream differs".into());
     }
     ["method", "authority", "path"]
@@ -155,14 +155,11 @@ fn times(whole: &Value, found: &Value) -> Option<String> {
             return Some(why);
         }
     }
+    // A head of unknown status may be an interim response's.
+    let interim = whole["attributes"]["http.informational"].is_u64() && found["status"].is_null();
     let checks = [
         ("request_end", "start", "request_end"),
-        // A head that was cut may be an interim one.
-        (
-            "response_start",
-            if found["status"].is_null() { "start" } else { "response_start" },
-            "response_end",
-        ),
+        ("response_start", if interim { "start" } else { "response_start" }, "response_end"),
         ("response_end", "response_start", "response_end"),
     ];
     for (field, from, to) in checks {
@@ -229,9 +226,8 @@ fn outcome(whole: &Value, found: &Value) -> Option<String> {
         "client_error" | "server_error" if a == "reset" => !found["status"].is_null(),
         // No answer was sent. That the client gave up was not seen.
         "unanswered" => whole["response_start"].is_null(),
-        // That a deadline had passed was not seen; or a reset was, and the end
-        // of the answer was in the one packet that left no other trace.
-        "reset" => matches!(a, "reset" | "timeout") || found["response_end"].is_null(),
+        // That a deadline had passed was not seen.
+        "reset" => matches!(a, "reset" | "timeout"),
         _ => a == b,
     };
     (!fits).then(|| format!("outcome: {b} for {a}"))

@@ -49,10 +49,10 @@ pub struct Exchange {
     pub gap: bool,
     /// It, or what would prove its pairing, began before the capture.
     pub late: bool,
+    /// Its response may have been among bytes that are missing.
+    pub holed: bool,
     /// The pairing awaits confirmation.
     pub tentative: bool,
-    /// Its answer may be among response bytes that are missing.
-    pub maybe_answered: bool,
     /// Client bytes after the request wait for the response to tell what they are.
     pub hold: bool,
     /// How the direction of the missing part ended.
@@ -75,8 +75,8 @@ impl Exchange {
             method: Method::Unknown,
             gap: false,
             late: false,
+            holed: false,
             tentative: false,
-            maybe_answered: false,
             hold: false,
             closed: None,
             informational: 0,

@@ -225,6 +225,17 @@ impl Http1 {
             // No byte of the answers was captured.
             self.pairing.responses_hidden(Doubt::Late, out);
         }
+        // A client that has closed resets what comes all the same: where
+        // nothing was seen to come, it was not captured.
+        if (direction, end) == (Direction::ToClient, End::Reset(Direction::ToServer))
+            && self.halves[0].ended == Some(End::Fin)
+            && !self.after_fin
+        {
+            if let Some(exchange) = self.pairing.current(direction) {
+                exchange.gap = true;
+            }
+            self.pairing.responses_hidden(Doubt::Gap, out);
+        }
         let state = std::mem::replace(&mut self.half(direction).state, State::Resync);
         match state {
             State::Head => self.salvage(direction, Some(end), None, out),

@@ -276,9 +276,12 @@ impl Http1 {
         let lines = whole.unwrap_or_default();
         let first = memchr::memchr(b'\n', lines).unwrap_or(0);
         let (line, fields) = lines.split_at_checked(first).unwrap_or_default();
-        let line = without_cr(line);
+        let line = if lines.is_empty() { &carry } else { without_cr(line) };
         match direction {
-            Direction::ToServer => self.cut_request(line, fields, mark, gap, anomaly, out),
+            Direction::ToServer => {
+                let line = if lines.is_empty() { &[] } else { line };
+                self.cut_request(line, fields, mark, gap, anomaly, out);
+            }
             Direction::ToClient => self.cut_response(line, fields, mark, (gap, end), anomaly, out),
         }
     }
@@ -329,12 +332,18 @@ impl Http1 {
         anomaly: Option<&'static str>,
         out: &mut Sink<'_>,
     ) {
-        let line = status_line(line);
+        // A status is whole once a byte follows it.
+        let line = Some(line).filter(|line| line.len() > b"HTTP/1.1 200".len());
+        let line = line.and_then(status_line);
         if let Some(StatusLine { status: 100 | 102..=199, .. }) = line {
             return;
         }
         let mut message = new_message(mark, out);
         message.status = line.map(|line| line.status);
+        if line.is_none() {
+            // It may have been an interim response, and the final one began later.
+            message.start = None;
+        }
         if out.wants.headers {
             split_fields(fields, |name, value| push_field(&mut message.head, name, value));
         }

@@ -50,6 +50,7 @@ fn decoder(late: Late) -> Box<dyn Decoder> {
         halves: [Half::new(late.0[0]), Half::new(late.0[1])],
         pairing: Pairing::new(late.0[0]),
         mode: Mode::Http,
+        after_fin: false,
     })
 }
 
@@ -58,6 +59,8 @@ struct Http1 {
     halves: [Half; 2],
     pairing: Pairing,
     mode: Mode,
+    /// Bytes of the server came after the client had closed.
+    after_fin: bool,
 }
 
 /// What the connection speaks by now.
@@ -113,6 +116,7 @@ impl Http1 {
         if std::mem::take(&mut self.half(direction).late) && direction == Direction::ToClient {
             self.pairing.responses_hidden(Doubt::Late, out);
         }
+        self.after_fin |= direction == Direction::ToClient && self.halves[0].ended.is_some();
         let mut rest = data;
         while !rest.is_empty() {
             let used = match &mut self.mode {

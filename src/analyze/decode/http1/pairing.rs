@@ -8,9 +8,6 @@
 //!   certain; what comes behind may be preceded by hidden requests.
 //! - A hole in the response direction may hide one answer to each request
 //!   then waiting, and no other: where only one candidate is left, it is it.
-//! - Where both directions have holes, a request that waited at the response
-//!   hole may have been answered in it, and a hidden one by what comes next:
-//!   nothing later tells, so it is never paired.
 //! - A response that could belong to two requests is put out without one,
 //!   and so is each request that could own it.
 //! - With one visible candidate and maybe hidden ones the pair is tentative
@@ -329,10 +326,10 @@ impl Pairing {
         match self.queue.front_mut() {
             Some(front)
                 if self.hidden
+                    && !front.holed
                     && waiting == 1
                     && self.orphans == 0
-                    && !self.pipelined
-                    && !front.maybe_answered =>
+                    && !self.pipelined =>
             {
                 doubt.label(front);
                 front.tentative = true;
@@ -431,10 +428,10 @@ impl Pairing {
             self.set_aside(out);
         }
         self.unpair(out);
-        self.interim = 0;
-        for exchange in self.queue.iter_mut().filter(|e| e.parts[1] == Part::Missing) {
-            exchange.maybe_answered = true;
+        if doubt == Doubt::Gap {
+            self.queue.iter_mut().for_each(|exchange| exchange.holed = true);
         }
+        self.interim = 0;
         if self.waiting() > 0 || self.doubt.is_some() {
             self.doubted(doubt, 0);
         }

@@ -182,3 +182,53 @@ fn versions_that_clients_read_all_the_same() {
         &["GET h /b 0 -> 200 2 | ok complete !malformed-head"],
     );
 }
+
+#[test]
+fn a_client_that_resets_after_it_closed_had_bytes_that_are_not_here() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+    let closed = Step::End(ToServer, End::Fin);
+    let reset = Step::End(ToClient, End::Reset(ToServer));
+    let unknown = "GET h /b 0 -> - | unknown gap";
+    check(&[get("/b"), closed.clone(), reset.clone()], &[unknown]);
+    let unknown = "GET h /b 0 -> 200 0 | unknown gap";
+    check(&[get("/b"), s(head), closed.clone(), reset.clone()], &[unknown]);
+    let cut = "GET h /b 0 -> 200 3 | reset truncated";
+    check(&[get("/b"), s(head), closed, s("abc"), reset], &[cut]);
+}
+
+#[test]
+fn a_lost_answer_and_a_lost_request_shift_nothing() {
+    let steps = [
+        get("/a"),
+        ok(201),
+        get("/b"),
+        Step::GapS(40),
+        Step::GapC(40),
+        ok(203),
+        get("/d"),
+        ok(206),
+    ];
+    check(
+        &with_end(steps.to_vec(), End::Fin),
+        &[
+            "GET h /a 0 -> 201 2 | ok complete",
+            "- -> 203 2 | ok gap",
+            "GET h /b 0 -> - | unknown gap",
+            "GET h /d 0 -> 206 2 | ok gap",
+        ],
+    );
+}
+
+#[test]
+fn a_cut_status_line_may_be_an_interim_one() {
+    let output = check(
+        &[get("/b"), s("HTTP/1.1 103 Ear"), Step::GapS(20), ok(200)],
+        &["GET h /b 0 -> 200 2 | ok gap"],
+    );
+    assert_eq!(times(&output.transactions[0].transaction.response).0, Some(4));
+    let output = check(
+        &with_end(vec![get("/b"), s("HTTP/1.1 10"), Step::GapS(20)], End::Fin),
+        &["GET h /b 0 -> ? 0 | unknown gap"],
+    );
+    assert_eq!(times(&output.transactions[0].transaction.response).0, None);
+}
