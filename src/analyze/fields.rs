@@ -64,7 +64,11 @@ impl Fields {
     #[inline]
     pub fn store_all<const N: usize>(&mut self, texts: [&[u8]; N]) -> [Span; N] {
         self.bytes.reserve(texts.iter().map(|text| text.len()).sum());
-        texts.map(|text| self.store(text))
+        let mut spans = [Span::default(); N];
+        for (span, text) in spans.iter_mut().zip(texts) {
+            *span = self.store(text);
+        }
+        spans
     }
 
     /// The text of a span of this buffer; empty for a span of another one.

@@ -15,11 +15,17 @@ use crate::analyze::report::log::LogKind;
 use crate::analyze::report::sorter::SortKey;
 use crate::analyze::report::{Aggregate, FlowTotals, Format, Item, csv, jsonl};
 use crate::analyze::round::Round;
+use crate::pcap::prefetch;
 use crate::time::{Timestamp, earliest};
 
 /// Segments between two looks at all flows of a shard, at least: with few
 /// flows a look costs as much as a few segments.
 const SWEEP_SEGMENTS: u64 = 4096;
+
+/// Segments ahead whose payload is loaded: the reader looked at their headers
+/// only, and the segments of a shard are too far apart for the processor to
+/// guess the next.
+const PREFETCH_SEGMENTS: usize = 3;
 
 /// Packet comments kept per connection: its first, and those of the requests
 /// in flight.
@@ -100,7 +106,12 @@ impl Shard {
     pub fn process(&mut self, round: &Round, run: &Run<'_>) {
         self.report(run);
         let segments = round.segments.get(self.index).map_or(&[][..], Vec::as_slice);
-        for segment in segments {
+        for (at, segment) in segments.iter().enumerate() {
+            if let Some(next) = segments.get(at + PREFETCH_SEGMENTS)
+                && let Some(payload) = round.bytes(next.payload)
+            {
+                prefetch(payload, 0);
+            }
             self.segment(segment, round, run);
         }
         self.tick(round, run);

@@ -35,7 +35,7 @@ impl AsRef<[u8]> for Window {
 /// Asks the processor to load the cache line `ahead` bytes from the start of
 /// `data`, which may lie beyond its end.
 #[inline(always)]
-pub(super) fn prefetch(data: &[u8], ahead: usize) {
+pub(crate) fn prefetch(data: &[u8], ahead: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -28,6 +28,8 @@ use std::sync::Arc;
 
 pub use capture::{Capture, Input, InputInfo, OpenOptions};
 pub use compress::Compression;
+pub(crate) use map::prefetch;
+
 pub use error::{Fault, FirstBytes, PcapError};
 
 use crate::time::Timestamp;

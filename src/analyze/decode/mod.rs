@@ -201,7 +201,8 @@ pub struct Output {
     pub findings: Vec<(Direction, u64, String)>,
     /// Emptied field lists to use again.
     pub pool: Vec<Fields>,
-    /// Boxes to use again.
+    /// Boxes to use again: it is the boxes that are kept, not what is in them.
+    #[allow(clippy::vec_box)]
     boxes: Vec<Box<Transaction>>,
     /// What the connection speaks, once known.
     pub kind: Option<&'static str>,

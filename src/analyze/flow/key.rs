@@ -32,16 +32,18 @@ impl Side {
 /// IPv6 packets between such addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowKey {
-    a: u128,
-    b: u128,
+    /// Halves of an address rather than a `u128`, whose alignment would
+    /// make each segment of a round larger.
+    a: [u64; 2],
+    b: [u64; 2],
     ports: u32,
     v6: bool,
 }
 
 impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u128(self.a ^ u128::from(self.ports));
-        state.write_u128(self.b);
+        state.write_u128(whole(self.a) ^ u128::from(self.ports));
+        state.write_u128(whole(self.b));
     }
 }
 
@@ -52,26 +54,28 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-fn address(bits: u128, v6: bool) -> IpAddr {
-    let address = Ipv6Addr::from_bits(bits);
+fn address(bits: [u64; 2], v6: bool) -> IpAddr {
+    let address = Ipv6Addr::from_bits(whole(bits));
     if v6 { IpAddr::V6(address) } else { address.to_canonical() }
+}
+
+const fn whole([high, low]: [u64; 2]) -> u128 {
+    (high as u128) << 64 | low as u128
+}
+
+const fn split(bits: u128) -> [u64; 2] {
+    [(bits >> 64) as u64, bits as u64]
 }
 
 impl FlowKey {
     /// The key of a segment and the side that sent it.
+    #[inline]
     pub fn new(source: (IpAddr, u16), destination: (IpAddr, u16)) -> (Self, Side) {
         let from = (bits(source.0), source.1);
         let to = (bits(destination.0), destination.1);
         let (a, b, side) = if from <= to { (from, to, Side::A) } else { (to, from, Side::B) };
-        (
-            Self {
-                a: a.0,
-                b: b.0,
-                ports: u32::from(a.1) << 16 | u32::from(b.1),
-                v6: source.0.is_ipv6(),
-            },
-            side,
-        )
+        let ports = u32::from(a.1) << 16 | u32::from(b.1);
+        (Self { a: split(a.0), b: split(b.0), ports, v6: source.0.is_ipv6() }, side)
     }
 
     /// Address and port of one end.
@@ -94,7 +98,7 @@ impl FlowKey {
     /// limit costs does not depend on the run.
     pub fn shard(&self, shards: usize) -> usize {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let fold = |x: u128| (x as u64) ^ ((x >> 64) as u64);
+        let fold = |[high, low]: [u64; 2]| low ^ high;
         let mix = (fold(self.a).wrapping_mul(ODD) ^ fold(self.b))
             .wrapping_mul(ODD)
             .wrapping_add(u64::from(self.ports))

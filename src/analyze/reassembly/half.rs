@@ -134,6 +134,9 @@ pub struct Half {
     pub held_bytes: usize,
     /// Counters.
     pub counts: HalfCounts,
+    /// First bytes of `recent`, apart from it: mostly they alone tell that a
+    /// segment is no copy. 0 where there is none, which `recent` tells.
+    starts: [u32; RECENT],
     recent: [Option<Recent>; RECENT],
     recent_at: u8,
     wild: u8,
@@ -233,12 +236,21 @@ impl Half {
         if let Some(entry) = self.recent.get_mut(slot) {
             *entry = Some(Recent { place, payload });
         }
+        if let Some(start) = self.starts.get_mut(slot) {
+            *start = place.start.0;
+        }
         self.recent_at = self.recent_at.wrapping_add(1);
     }
 
     /// Whether the segment is a copy of a packet seen just before: equal in
     /// all that a retransmission changes, close in time.
+    #[inline]
     pub fn is_copy(&self, place: &Placed) -> bool {
+        let known = self.starts.iter().fold(false, |any, start| any | (*start == place.start.0));
+        known && self.is_equal(place)
+    }
+
+    fn is_equal(&self, place: &Placed) -> bool {
         self.recent.iter().flatten().any(|recent| {
             let seen = &recent.place;
             seen.start == place.start

@@ -243,13 +243,28 @@ pub fn strict_request_line(line: &[u8]) -> Option<RequestLine<'_>> {
     let end = memchr(b' ', line)?;
     let (method, target) = line.split_at_checked(end)?;
     let target = target.strip_prefix(b" ")?;
-    let graphic = |bytes: &[u8]| bytes.iter().fold(true, |all, b| all & (*b > b' ') & (*b < 0x7f));
-    let fine = !method.is_empty() && method.iter().all(|b| is_token(*b));
-    (fine && !target.is_empty() && graphic(target)).then_some(RequestLine {
+    let known = matches!(method, b"GET" | b"POST" | b"PUT" | b"HEAD");
+    let fine = known || !method.is_empty() && method.iter().all(|b| is_token(*b));
+    (fine && !target.is_empty() && is_graphic(target)).then_some(RequestLine {
         method,
         target,
         version,
     })
+}
+
+/// Whether there are but visible ASCII characters. Eight bytes at a time: a
+/// carry between them can only make a word suspicious that is none.
+fn is_graphic(bytes: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let exact = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let plain = |bytes: &[u8; 8]| {
+        let word = u64::from_le_bytes(*bytes);
+        let low = word.wrapping_sub(ONES * 0x21);
+        let odd = (word | low | word.wrapping_add(ONES)) & (ONES << 7);
+        odd == 0 || exact(bytes)
+    };
+    words.iter().all(plain) && exact(rest)
 }
 
 fn strict_version(line: &[u8]) -> Option<(&[u8], Version)> {

@@ -73,7 +73,7 @@ pub fn place(bytes: &[u8]) -> Place {
         let (low, high) = halves(product);
         sum.rotate_left(19) ^ low ^ high
     });
-    Place((sum.wrapping_mul(ODD) >> 32) as usize % SLOTS & !1)
+    Place(((sum.wrapping_mul(ODD) >> 32) as usize % SLOTS) & !1)
 }
 
 fn halves(word: u128) -> (u64, u64) {

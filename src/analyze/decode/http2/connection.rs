@@ -350,11 +350,14 @@ impl Connection {
             return false;
         }
         if side.message.is_none() {
-            // The head was missed.
+            // The head was missed, and maybe DATA.
             side.message = Some(Message { head: out.fields(), ..Message::default() });
             match loss {
                 Some(_) => side.loss = loss,
                 None => stream.anomaly("http2-data-before-headers"),
+            }
+            if let Some(call) = &mut stream.call {
+                call.lost(direction);
             }
         }
         true

@@ -190,6 +190,10 @@ impl Stream {
         let [request, response] = self.sides;
         t.request = request.message;
         t.response = response.message;
+        if !response.ended && response.head {
+            // A head without a status and nothing behind it may be interim.
+            t.response.take_if(|m| m.status.is_none() && m.body_bytes == 0);
+        }
         if let Some(request) = t.request.as_mut().filter(|_| request.unknown.is_none()) {
             block::host(request);
         }
@@ -389,6 +393,9 @@ impl Stream {
         if self.call.is_none()
             && let Some(mut call) = call
         {
+            if begun {
+                call.lost(direction);
+            }
             if direction == Direction::ToClient
                 && self.sides[0].message.as_ref().is_none_or(|m| m.body_bytes > 0)
             {

@@ -283,6 +283,38 @@ fn a_call_after_a_hole_is_counted() {
 }
 
 #[test]
+fn a_call_whose_answer_was_seen_from_its_middle_has_no_kind() {
+    let message = [0, 0, 0, 0, 2, 8, 1];
+    let inputs = [
+        begin(),
+        vec![
+            Input::Gap(DOWN, 30),
+            up(&[headers(4, 1, GRPC), frame(0, 1, 1, &message)]),
+            down(&[frame(0, 0, 1, &message), headers(5, 1, &[("grpc-status", "0")])]),
+        ],
+    ]
+    .concat();
+    let t = &transactions(&inputs)[0];
+    assert_eq!((t.completeness, t.outcome), (Completeness::Gap, Outcome::Ok));
+    assert_eq!(t.grpc.as_ref().unwrap().kind, None);
+}
+
+/// A head whose status was in a lost entry of the table, and no more.
+#[test]
+fn what_may_be_an_interim_response_is_none() {
+    let request = up(&[headers(5, 1, GET)]);
+    let head = down(&[frame(1, 4, 1, &[0xbe, 0x40, 1, b'x', 1, b'y'])]);
+    let start = [begin(), vec![request, Input::Gap(DOWN, 9), head]].concat();
+    let t = &transactions(&start)[0];
+    assert!(t.response.is_none());
+    assert_eq!((t.completeness, t.outcome), (Completeness::Gap, Outcome::Unknown));
+    // With a body it is a response.
+    let body = [&start[..], &[down(&[frame(0, 0, 1, b"abc")])]].concat();
+    let t = &transactions(&body)[0];
+    assert!(t.response.as_ref().is_some_and(|m| m.start.is_some() && m.body_bytes == 3));
+}
+
+#[test]
 fn a_request_without_its_head_has_no_start() {
     let inputs = [
         up(&[frame(6, 0, 0, &[0; 8]), frame(6, 0, 0, &[0; 8])]),
