@@ -159,6 +159,10 @@ pub fn parse_request<'h, 'b>(
     lenient(input, error, request_line, HeadError::NotRequest)
 }
 
+/// The lowest status that there is (RFC 9110 section 15): `HTTP/1.1 020` is no
+/// status line.
+const LOWEST_STATUS: u16 = 100;
+
 /// Reads a response head (RFC 9112 sections 4 and 5).
 pub fn parse_response<'h, 'b>(
     input: &'b [u8],
@@ -172,6 +176,9 @@ pub fn parse_response<'h, 'b>(
             let (Some(minor), Some(status)) = (response.version, response.code) else {
                 return Err(HeadError::NotResponse);
             };
+            if status < LOWEST_STATUS {
+                return Err(HeadError::NotResponse);
+            }
             let reason = response.reason.unwrap_or_default().as_bytes();
             let line = StatusLine { version: Version::of_minor(minor), status, reason };
             let fields = FieldLines::Strict(response.headers);
@@ -289,6 +296,9 @@ pub fn strict_status_line(line: &[u8]) -> Option<StatusLine<'_>> {
         return None;
     }
     let status = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+    if status < LOWEST_STATUS {
+        return None;
+    }
     let reason = if rest.is_empty() { rest } else { rest.strip_prefix(b" ")? };
     (reason.is_ascii() && !has_control(reason)).then_some(StatusLine { version, status, reason })
 }
@@ -348,7 +358,7 @@ pub fn status_line(line: &[u8]) -> Option<StatusLine<'_>> {
     let status = digits.iter().try_fold(0u16, |status, b| {
         b.is_ascii_digit().then(|| status * 10 + u16::from(b - b'0'))
     })?;
-    if reason.first().is_some_and(|b| !is_blank(*b)) {
+    if status < LOWEST_STATUS || reason.first().is_some_and(|b| !is_blank(*b)) {
         return None;
     }
     Some(StatusLine { version, status, reason: reason.trim_ascii() })

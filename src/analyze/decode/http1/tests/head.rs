@@ -158,3 +158,15 @@ proptest! {
         prop_assert!(strict_request_line(line).is_some() && len == head.len());
     }
 }
+
+#[test]
+fn a_status_below_100_is_none() {
+    for line in ["HTTP/1.1 020 x", "HTTP/1.0 007", "HTTP/1.1 099 Almost"] {
+        assert!(strict_status_line(line.as_bytes()).is_none(), "{line}");
+        assert!(status_line(line.as_bytes()).is_none(), "{line}");
+        let head = format!("{line}\r\nContent-Length: 0\r\n\r\n");
+        let mut slots = slots();
+        assert!(parse_response(head.as_bytes(), &mut slots).is_err(), "{line}");
+    }
+    assert_eq!(status_line(b"HTTP/1.1 100").map(|line| line.status), Some(100));
+}
