@@ -263,10 +263,14 @@ fn formats_by_name() {
 }
 
 /// A message of arbitrary bytes.
+/// More than any capture holds. Tables are laid out for less: with sums beyond
+/// the range of u64 every cell would be as wide as it can be at once.
+const PETABYTE: u64 = 1_000_000_000_000_000;
+
 fn any_message() -> impl Strategy<Value = Message> {
     let text = || prop::collection::vec(any::<u8>(), 0..80);
     let time = || prop::option::of(any::<i64>().prop_map(Timestamp::from_nanos));
-    (text(), text(), text(), text(), time(), time(), any::<u64>(), any::<Option<u16>>()).prop_map(
+    (text(), text(), text(), text(), time(), time(), 0..PETABYTE, any::<Option<u16>>()).prop_map(
         |(method, authority, path, value, start, end, body_bytes, status)| {
             let mut message = Message { start, end, body_bytes, status, ..Message::default() };
             message.method = Some(message.head.store(&method));
