@@ -328,3 +328,19 @@ proptest! {
         prop_assert_eq!(flow.counts.gap_bytes, [bytes, 0, 0]);
     }
 }
+
+#[test]
+fn bytes_lost_right_after_a_late_join_are_a_gap() {
+    let request = packet(true, ACK, 5, 1, b"/abc");
+    let bare = packet(false, ACK, 1, 9, b"");
+    let answer = packet(false, ACK, 5, 9, b"OK, ");
+    // Its own bare segment, or the request's acknowledgement, tells.
+    for packets in [vec![bare, request.clone(), answer.clone()], vec![request.clone(), answer]] {
+        let (lines, _) = replay(&packets);
+        assert_eq!(lines[..3], [">late /abc", "<late gap 4 Lost", "<late OK, "]);
+    }
+    // A keep-alive probe stands one byte before the next.
+    let probe = packet(false, ACK, 4, 9, b"");
+    let (lines, _) = replay(&[probe, request, packet(false, ACK, 5, 9, b"OK, ")]);
+    assert!(lines.iter().all(|line| !line.contains("gap")), "{lines:?}");
+}
