@@ -64,6 +64,10 @@ impl Flow {
         if !half.seen {
             return Some(GapCause::Lost);
         }
+        if self.tail_may_be_fin(side) {
+            return None;
+        }
+        let half = self.half_mut(side);
         if half.held_bytes > context.limits.reorder_bytes_per_flow
             || half.held.len() > REORDER_SEGMENTS
         {
@@ -81,6 +85,18 @@ impl Flow {
         piled.then_some(GapCause::Limit)
     }
 
+    /// Whether only acknowledgements prove a hole of a direction whose other
+    /// side has closed: then a FIN is likely in it, and later bytes or the
+    /// end of the connection will tell its exact length.
+    fn tail_may_be_fin(&self, side: Side) -> bool {
+        let half = self.half(side);
+        let other = self.half(side.other());
+        half.held.is_empty()
+            && half.close.is_none()
+            && matches!(other.close, Some((_, End::Fin)))
+            && self.reset.is_none()
+    }
+
     /// Turns the hole of a direction into a gap. False where there is none.
     pub(super) fn give_up_hole(
         &mut self,
@@ -89,11 +105,12 @@ impl Flow {
         context: &mut Context<'_, '_>,
     ) -> bool {
         let last = self.last;
+        let tail = self.tail_may_be_fin(side);
         let half = self.half_mut(side);
         let (Some(next), Some(end)) = (half.next, half.hole_end()) else { return false };
         // Of the last number past all data it is not known whether it is a
         // byte or a FIN that was not captured: no byte is claimed missing.
-        let fin = half.acked_one && half.held.is_empty() && half.close.is_none();
+        let fin = half.acked_one && half.held.is_empty() && half.close.is_none() || tail;
         let len = u64::from(end.distance(next).unsigned_abs()) - u64::from(fin);
         half.next = Some(end);
         half.hole_since = None;

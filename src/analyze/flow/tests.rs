@@ -169,6 +169,18 @@ fn a_lost_tail_is_told_by_the_last_acknowledgement() {
 }
 
 #[test]
+fn a_lost_end_with_its_fin_is_counted_without_the_fin() {
+    let mut packets = exchange();
+    let fin = packets.remove(9);
+    packets.remove(7);
+    let last = packets.len() - 1;
+    packets[last].millis = 900;
+    packets[last - 1].ack = packets[last - 1].ack.wrapping_add(1);
+    let (lines, flow) = replay(&packets);
+    assert_eq!(flow.counts.gap_bytes, [4, 0, 0], "{lines:?} {fin:?}");
+}
+
+#[test]
 fn snaplen_cuts_are_gaps() {
     let mut packets = exchange();
     packets[6].cut = 3;
