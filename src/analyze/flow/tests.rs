@@ -356,3 +356,17 @@ fn bytes_lost_right_after_a_late_join_are_a_gap() {
     let (lines, _) = replay(&[probe, request, packet(false, ACK, 5, 9, b"OK, ")]);
     assert!(lines.iter().all(|line| !line.contains("gap")), "{lines:?}");
 }
+
+#[test]
+fn a_request_inside_of_a_hole_comes_inside_of_it() {
+    let packets = [
+        packet(true, SYN, 0, 0, b""),
+        packet(false, SYN | ACK, 0, 1, b""),
+        // Lost: `GET ` and `200 `, and what follows this up to `fine`.
+        packet(true, ACK, 5, 5, b"/abc"),
+        packet(false, ACK, 9, 13, b"fine"),
+    ];
+    let (lines, _) = replay(&packets);
+    let expected = [">gap 4 Lost", "<gap 4 Lost", ">/abc", ">gap 4 Lost", "<gap 4 Lost", "<fine"];
+    assert_eq!(lines[..6], expected);
+}
