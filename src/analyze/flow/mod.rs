@@ -95,6 +95,9 @@ struct Reset {
     side: Side,
     at: SeqNum,
     since: Option<Timestamp>,
+    /// It has no ACK: it answers what came after the end of its sender's
+    /// bytes (RFC 9293 section 3.10.7.1).
+    answers: bool,
 }
 
 /// Largest hole told before the first bytes of a direction that was joined
@@ -363,7 +366,8 @@ impl Flow {
         let half = self.half_mut(side);
         half.next.get_or_insert(place.start);
         if self.reset.is_none() {
-            self.reset = Some(Reset { side, at: place.start, since: segment.at });
+            let answers = !segment.has(flags::ACK);
+            self.reset = Some(Reset { side, at: place.start, since: segment.at, answers });
         }
     }
 

@@ -370,3 +370,16 @@ fn a_request_inside_of_a_hole_comes_inside_of_it() {
     let expected = [">gap 4 Lost", "<gap 4 Lost", ">/abc", ">gap 4 Lost", "<gap 4 Lost", "<fine"];
     assert_eq!(lines[..6], expected);
 }
+
+#[test]
+fn a_reset_that_answers_tells_of_a_lost_fin() {
+    let mut packets = exchange();
+    packets.truncate(8);
+    let mut aborted = packets.clone();
+    aborted.push(packet(true, RST | ACK, 9, 13, b""));
+    let (lines, _) = replay(&aborted);
+    assert_eq!(lines[2..], [">Reset(ToServer)", "<Reset(ToServer)"]);
+    packets.push(packet(true, RST, 10, 0, b""));
+    let (lines, _) = replay(&packets);
+    assert_eq!(lines[2..], [">Fin", "<Reset(ToServer)"]);
+}
