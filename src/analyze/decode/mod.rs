@@ -292,8 +292,14 @@ impl<'a> Sink<'a> {
         self.boxed(transaction);
     }
 
-    /// Puts a finished transaction out that was made in its box.
+    /// Puts a finished transaction out that was made in its box. Of one that
+    /// has neither message only traces were seen: it is counted, not shown.
     pub fn boxed(&mut self, transaction: Box<Transaction>) {
+        if transaction.request.is_none() && transaction.response.is_none() {
+            self.anomaly("message-not-seen");
+            self.output.recycle(transaction);
+            return;
+        }
         let swapped = self.output.swapped;
         self.output.transactions.push(Finished { transaction, swapped });
     }
