@@ -99,6 +99,11 @@ impl Flow {
         let Some(reset) = self.reset else { return };
         let end = End::Reset(self.direction(reset.side));
         self.flush(GapCause::Lost, context);
+        // The number of a reset that answers tells of a FIN not captured.
+        let next = self.half(reset.side).next;
+        if reset.answers && next.is_some_and(|next| reset.at.distance(next) == 1) {
+            self.end_side(reset.side, End::Fin, self.last, context);
+        }
         for side in [reset.side, reset.side.other()] {
             self.end_side(side, end, self.last, context);
         }

@@ -37,7 +37,7 @@ impl Flow {
         if self.opaque {
             return;
         }
-        for side in [Side::A, Side::B] {
+        for side in [self.guess, self.guess.other()] {
             while let Some(cause) = self.due(side, now, context) {
                 if !self.give_up_hole(side, cause, context) {
                     break;
@@ -106,8 +106,21 @@ impl Flow {
     ) -> bool {
         let last = self.last;
         let tail = self.tail_may_be_fin(side);
+        // What the other side sent inside of the hole comes inside of it.
+        let inside = self.half(side.other()).held.front().and_then(|held| held.place.ack);
         let half = self.half_mut(side);
         let (Some(next), Some(end)) = (half.next, half.hole_end()) else { return false };
+        if let Some(ack) = inside
+            && ack.after(next)
+            && end.after(ack)
+        {
+            half.next = Some(ack);
+            let len = u64::from(ack.distance(next).unsigned_abs());
+            self.count_gap(len, cause as usize);
+            let chunk = Chunk { at: last, packet: 0, content: Content::Gap(len, cause) };
+            self.push(side, chunk, context);
+            return true;
+        }
         // Of the last number past all data it is not known whether it is a
         // byte or a FIN that was not captured: no byte is claimed missing.
         let fin = half.acked_one && half.held.is_empty() && half.close.is_none() || tail;

@@ -95,7 +95,14 @@ struct Reset {
     side: Side,
     at: SeqNum,
     since: Option<Timestamp>,
+    /// It has no ACK: it answers what came after the end of its sender's
+    /// bytes (RFC 9293 section 3.10.7.1).
+    answers: bool,
 }
+
+/// Largest hole told before the first bytes of a direction that was joined
+/// late, in bytes; past that its numbers prove little.
+const LATE_HOLE: i32 = 1 << 20;
 
 /// Counters of a connection that are not of one direction.
 #[derive(Clone, Debug, Default)]
@@ -359,7 +366,8 @@ impl Flow {
         let half = self.half_mut(side);
         half.next.get_or_insert(place.start);
         if self.reset.is_none() {
-            self.reset = Some(Reset { side, at: place.start, since: segment.at });
+            let answers = !segment.has(flags::ACK);
+            self.reset = Some(Reset { side, at: place.start, since: segment.at, answers });
         }
     }
 
@@ -383,6 +391,9 @@ impl Flow {
         other.learn_ack(ack, place.wire_len == 0);
         if other.next.is_some() {
             return;
+        }
+        if !settled && place.wire_len > 0 && !other.seen {
+            other.told.get_or_insert(ack);
         }
         if settled {
             // Nothing of this direction was captured so far: from here on
@@ -460,7 +471,16 @@ impl Flow {
                     (Some(base), Some(held)) if base.after(held) => Some(held),
                     // Without any bytes of it, it goes on where its first
                     // segment stands, or where its receiver says.
-                    (base, held) => base.or(held).or(half.first).or(half.acked),
+                    // What lies before its first bytes was sent since the join
+                    // if a segment without bytes, or a request, came first. A
+                    // keep-alive probe stands one before the next byte.
+                    (None, Some(held)) => {
+                        let told = half.first.into_iter().chain(half.told);
+                        let told = told.filter(|at| (2..=LATE_HOLE).contains(&held.distance(*at)));
+                        Some(told.fold(held, |a, b| if a.after(b) { b } else { a }))
+                    }
+                    (base, None) => base.or(half.first).or(half.acked),
+                    (base, _) => base,
                 };
             }
         }

@@ -340,3 +340,46 @@ proptest! {
         prop_assert_eq!(flow.counts.gap_bytes, [bytes, 0, 0]);
     }
 }
+
+#[test]
+fn bytes_lost_right_after_a_late_join_are_a_gap() {
+    let request = packet(true, ACK, 5, 1, b"/abc");
+    let bare = packet(false, ACK, 1, 9, b"");
+    let answer = packet(false, ACK, 5, 9, b"OK, ");
+    // Its own bare segment, or the request's acknowledgement, tells.
+    for packets in [vec![bare, request.clone(), answer.clone()], vec![request.clone(), answer]] {
+        let (lines, _) = replay(&packets);
+        assert_eq!(lines[..3], [">late /abc", "<late gap 4 Lost", "<late OK, "]);
+    }
+    // A keep-alive probe stands one byte before the next.
+    let probe = packet(false, ACK, 4, 9, b"");
+    let (lines, _) = replay(&[probe, request, packet(false, ACK, 5, 9, b"OK, ")]);
+    assert!(lines.iter().all(|line| !line.contains("gap")), "{lines:?}");
+}
+
+#[test]
+fn a_request_inside_of_a_hole_comes_inside_of_it() {
+    let packets = [
+        packet(true, SYN, 0, 0, b""),
+        packet(false, SYN | ACK, 0, 1, b""),
+        // Lost: `GET ` and `200 `, and what follows this up to `fine`.
+        packet(true, ACK, 5, 5, b"/abc"),
+        packet(false, ACK, 9, 13, b"fine"),
+    ];
+    let (lines, _) = replay(&packets);
+    let expected = [">gap 4 Lost", "<gap 4 Lost", ">/abc", ">gap 4 Lost", "<gap 4 Lost", "<fine"];
+    assert_eq!(lines[..6], expected);
+}
+
+#[test]
+fn a_reset_that_answers_tells_of_a_lost_fin() {
+    let mut packets = exchange();
+    packets.truncate(8);
+    let mut aborted = packets.clone();
+    aborted.push(packet(true, RST | ACK, 9, 13, b""));
+    let (lines, _) = replay(&aborted);
+    assert_eq!(lines[2..], [">Reset(ToServer)", "<Reset(ToServer)"]);
+    packets.push(packet(true, RST, 10, 0, b""));
+    let (lines, _) = replay(&packets);
+    assert_eq!(lines[2..], [">Fin", "<Reset(ToServer)"]);
+}

@@ -115,6 +115,9 @@ pub struct Half {
     pub base: Option<SeqNum>,
     /// First byte of the first segment seen.
     pub first: Option<SeqNum>,
+    /// What the peer's first bytes acknowledged, where they came before any
+    /// segment of this direction.
+    pub told: Option<SeqNum>,
     /// Highest byte that the other side says it received.
     pub acked: Option<SeqNum>,
     /// The last acknowledgement went one number on and brought no data, which
