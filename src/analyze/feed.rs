@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 
 use crate::analyze::flow::SegmentRef;
 use crate::analyze::flow::key::FlowKey;
-use crate::analyze::limits::SHARDS;
 use crate::analyze::packet::{Dissected, Dissector, Segment};
 use crate::analyze::reassembly::half::PayloadRef;
 use crate::analyze::report::{CaptureTotals, InputTotals};
 use crate::analyze::round::{Chunks, Round};
-use crate::pcap::{Capture, Interface, PacketRef, PcapError};
+use crate::pcap::{Capture, Interface, LinkType, PacketRef, PcapError};
 use crate::time::{Timestamp, earliest, latest};
 
 /// How far a live stream's packet times may lie from the wall clock to take
@@ -57,14 +56,29 @@ impl Feeder {
         round.clear(self.rounds, before);
         let more = self.capture.next_batch(&mut round.batch)?;
         self.take_metadata(round);
-        let packets = std::mem::take(&mut round.batch.packets);
-        for packet in &packets {
-            self.packet(packet, round);
+        self.count(&round.batch.packets);
+        let batch = std::mem::take(&mut round.batch);
+        let number = self.totals.packets - batch.packets.len() as u64;
+        for (packet, number) in batch.packets.iter().zip(number + 1..) {
+            self.packet(packet, number, batch.bytes(packet), round);
         }
-        round.batch.packets = packets;
+        round.batch = batch;
         round.now = self.now();
         round.last_packet = self.totals.packets;
         Ok(more)
+    }
+
+    /// Adds up what the packet headers of the capture say.
+    fn count(&mut self, packets: &[PacketRef]) {
+        let totals = &mut self.totals;
+        totals.packets += packets.len() as u64;
+        for packet in packets {
+            totals.bytes += u64::from(packet.original);
+            totals.captured_bytes += u64::from(packet.captured);
+            totals.cut_packets += u64::from(packet.captured < packet.original);
+            totals.first = earliest(totals.first, packet.at);
+            totals.last = latest(totals.last, packet.at);
+        }
     }
 
     fn now(&self) -> Option<Timestamp> {
@@ -91,28 +105,61 @@ impl Feeder {
             .extend(batch.comments.drain(..).map(|(index, text)| (first + index as u64, text)));
     }
 
-    fn packet(&mut self, packet: &PacketRef, round: &mut Round) {
-        let totals = &mut self.totals;
-        totals.packets += 1;
-        totals.bytes += u64::from(packet.original);
-        totals.captured_bytes += u64::from(packet.captured);
-        totals.cut_packets += u64::from(packet.captured < packet.original);
-        totals.first = earliest(totals.first, packet.at);
-        totals.last = latest(totals.last, packet.at);
+    #[inline]
+    fn packet(&mut self, packet: &PacketRef, number: u64, bytes: &[u8], round: &mut Round) {
         let Some(interface) = self.interfaces.get(packet.interface as usize) else { return };
-        let bytes = round.batch.bytes(packet);
-        let segment =
-            match self.dissector.dissect(interface.link, bytes, packet.original, packet.at) {
-                Dissected::Segment(segment) => segment,
-                Dissected::Fragment => return self.other(Cow::Borrowed("ip fragment")),
-                Dissected::Other(kind) => return self.other(Cow::Borrowed(kind)),
-                Dissected::Malformed(what) => {
-                    return self.other(Cow::Owned(format!("malformed: {what}")));
-                }
-                Dissected::UnsupportedLink(link) => {
-                    return self.other(Cow::Owned(format!("unsupported link type {link}")));
-                }
-            };
+        let Some(plain) = Dissector::plain(interface.link, bytes) else {
+            return self.packet_any(interface.link, packet, number, bytes, round);
+        };
+        self.totals.segments += 1;
+        let (key, side) = FlowKey::of(
+            (plain.source, plain.source_port),
+            (plain.destination, plain.destination_port),
+            plain.v6,
+        );
+        round.deal(SegmentRef {
+            key,
+            side,
+            flags: plain.flags,
+            seq: plain.seq,
+            ack: plain.ack,
+            window: plain.window,
+            ip_id: plain.ip_id,
+            wire_len: plain.payload_len,
+            payload: PayloadRef {
+                round: self.rounds,
+                chunk: packet.chunk,
+                // A chunk is shorter than 4 GiB.
+                offset: packet.offset.wrapping_add(plain.payload_at),
+                len: plain.payload_len,
+            },
+            at: packet.at,
+            packet: number,
+            interface: packet.interface,
+        });
+    }
+
+    /// A packet that is not a plain segment.
+    #[inline(never)]
+    fn packet_any(
+        &mut self,
+        link: LinkType,
+        packet: &PacketRef,
+        number: u64,
+        bytes: &[u8],
+        round: &mut Round,
+    ) {
+        let segment = match self.dissector.dissect_any(link, bytes, packet.original, packet.at) {
+            Dissected::Segment(segment) => segment,
+            Dissected::Fragment => return self.other(Cow::Borrowed("ip fragment")),
+            Dissected::Other(kind) => return self.other(Cow::Borrowed(kind)),
+            Dissected::Malformed(what) => {
+                return self.other(Cow::Owned(format!("malformed: {what}")));
+            }
+            Dissected::UnsupportedLink(link) => {
+                return self.other(Cow::Owned(format!("unsupported link type {link}")));
+            }
+        };
         self.totals.segments += 1;
         let (key, side) = FlowKey::new(
             (segment.source, segment.source_port),
@@ -125,7 +172,7 @@ impl Feeder {
             (None, Cow::Owned(payload)) => round.own(payload),
             (None, Cow::Borrowed(payload)) => round.own(payload.to_vec()),
         };
-        let segment = SegmentRef {
+        round.deal(SegmentRef {
             key,
             side,
             flags,
@@ -136,12 +183,9 @@ impl Feeder {
             wire_len,
             payload,
             at: packet.at,
-            packet: self.totals.packets,
+            packet: number,
             interface: packet.interface,
-        };
-        if let Some(shard) = round.segments.get_mut(key.shard(SHARDS)) {
-            shard.push(segment);
-        }
+        });
     }
 
     fn other(&mut self, kind: Cow<'static, str>) {

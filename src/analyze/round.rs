@@ -51,6 +51,14 @@ impl Round {
         self.comments.clear();
     }
 
+    /// Deals a segment out to its shard.
+    #[inline]
+    pub fn deal(&mut self, segment: SegmentRef) {
+        if let Some(shard) = self.segments.get_mut(segment.key.shard(SHARDS)) {
+            shard.push(segment);
+        }
+    }
+
     /// Keeps an owned payload and says where it lies.
     pub fn own(&mut self, payload: Vec<u8>) -> PayloadRef {
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
@@ -59,20 +67,47 @@ impl Round {
         PayloadRef { round: self.number, chunk, offset: 0, len }
     }
 
+    /// Where the payloads of its segments lie.
+    pub fn payloads(&self) -> Payloads<'_> {
+        Payloads {
+            number: self.number,
+            current: self.batch.chunks.iter().map(|chunk| (**chunk).as_ref()).collect(),
+            before: self.before.iter().map(|chunk| (**chunk).as_ref()).collect(),
+            owned: &self.owned,
+        }
+    }
+}
+
+/// The bytes that the segments of a round refer to.
+pub struct Payloads<'a> {
+    number: u64,
+    current: Vec<&'a [u8]>,
+    before: Vec<&'a [u8]>,
+    owned: &'a [Vec<u8>],
+}
+
+impl<'a> Payloads<'a> {
     /// The bytes of a payload of this round, or of the one before while its
     /// chunks are kept.
-    pub fn bytes(&self, payload: PayloadRef) -> Option<&[u8]> {
+    #[inline]
+    pub fn get(&self, payload: PayloadRef) -> Option<&'a [u8]> {
         let range = payload.offset as usize..payload.offset as usize + payload.len as usize;
-        if payload.chunk & OWNED != 0 {
-            let owned = (payload.round == self.number)
-                .then(|| self.owned.get((payload.chunk & !OWNED) as usize))??;
-            return owned.get(range);
+        if payload.round == self.number
+            && let Some(chunk) = self.current.get(payload.chunk as usize)
+        {
+            return chunk.get(range);
         }
-        let chunks = match self.number.checked_sub(payload.round)? {
-            0 => &self.batch.chunks,
-            1 => &self.before,
-            _ => return None,
-        };
-        (**chunks.get(payload.chunk as usize)?).as_ref().get(range)
+        self.get_other(payload)?.get(range)
+    }
+
+    /// The chunk of a payload that is not in a chunk of this round.
+    #[cold]
+    fn get_other(&self, payload: PayloadRef) -> Option<&'a [u8]> {
+        if payload.chunk & OWNED != 0 {
+            let owned = self.owned.get((payload.chunk & !OWNED) as usize)?;
+            return (payload.round == self.number).then_some(owned);
+        }
+        let before = payload.round.checked_add(1) == Some(self.number);
+        self.before.get(payload.chunk as usize).copied().filter(|_| before)
     }
 }

@@ -14,7 +14,7 @@ use crate::analyze::options::Options;
 use crate::analyze::report::log::LogKind;
 use crate::analyze::report::sorter::SortKey;
 use crate::analyze::report::{Aggregate, FlowTotals, Format, Item, csv, jsonl};
-use crate::analyze::round::Round;
+use crate::analyze::round::{Payloads, Round};
 use crate::pcap::prefetch;
 use crate::time::{Timestamp, earliest};
 
@@ -67,6 +67,27 @@ pub struct Run<'a> {
     pub interfaces: &'a [Option<String>],
 }
 
+/// What a shard works on.
+struct Work<'a> {
+    round: &'a Round,
+    payloads: &'a Payloads<'a>,
+    run: &'a Run<'a>,
+}
+
+impl Work<'_> {
+    /// Runs `f` with what flows need of their surroundings.
+    #[inline]
+    fn with_context<R>(&self, output: &mut Output, f: impl FnOnce(&mut Context<'_, '_>) -> R) -> R {
+        f(&mut Context {
+            limits: &self.run.options.limits,
+            wants: self.run.wants,
+            new_decoder: Detector::boxed,
+            output,
+            bytes: &|payload| self.payloads.get(payload),
+        })
+    }
+}
+
 struct Pending {
     flow: FlowId,
     index: u64,
@@ -105,34 +126,37 @@ impl Shard {
     /// Takes its segments of a round.
     pub fn process(&mut self, round: &Round, run: &Run<'_>) {
         self.report(run);
+        let payloads = round.payloads();
+        let work = Work { round, payloads: &payloads, run };
         let segments = round.segments.get(self.index).map_or(&[][..], Vec::as_slice);
         for (at, segment) in segments.iter().enumerate() {
             if let Some(next) = segments.get(at + PREFETCH_SEGMENTS)
-                && let Some(payload) = round.bytes(next.payload)
+                && let Some(payload) = payloads.get(next.payload)
             {
                 prefetch(payload, 0);
             }
-            self.segment(segment, round, run);
+            self.segment(segment, &work);
         }
-        self.tick(round, run);
+        self.segments += segments.len() as u64;
+        self.tick(&work);
     }
 
-    fn segment(&mut self, segment: &SegmentRef, round: &Round, run: &Run<'_>) {
-        let Some(id) = self.flow_of(segment, round, run) else { return };
-        self.segments += 1;
-        let payload = round.bytes(segment.payload).unwrap_or_default();
-        let bytes = |payload| round.bytes(payload);
-        let mut context = Context {
-            limits: &run.options.limits,
-            wants: run.wants,
-            new_decoder: Detector::boxed,
-            output: &mut self.output,
-            bytes: &bytes,
+    #[inline]
+    fn segment(&mut self, segment: &SegmentRef, work: &Work<'_>) {
+        let limit = work.run.options.limits.idle_nanos;
+        let known = self.table.find(&segment.key);
+        let id = match known {
+            Some(id) if self.table.get(id).is_some_and(|flow| goes_on(flow, segment, limit)) => id,
+            known => match self.begin(known, segment, work) {
+                Some(id) => id,
+                None => return,
+            },
         };
+        let payload = work.payloads.get(segment.payload).unwrap_or_default();
         let Some(flow) = self.table.get_mut(id) else { return };
-        flow.segment(segment, payload, &mut context);
-        if !round.comments.is_empty() {
-            keep_comment(flow, segment.packet, round);
+        work.with_context(&mut self.output, |context| flow.segment(segment, payload, context));
+        if !work.round.comments.is_empty() {
+            keep_comment(flow, segment.packet, work.round);
         }
         if flow.is_waiting() {
             self.held_since_sweep += payload.len();
@@ -142,27 +166,30 @@ impl Shard {
             }
         }
         let closed = flow.closed.is_some();
-        self.take_output(id, segment.packet, run, closed);
+        self.take_output(id, segment.packet, work.run, closed);
     }
 
-    /// The flow that a segment belongs to, new where it must be.
-    fn flow_of(&mut self, segment: &SegmentRef, round: &Round, run: &Run<'_>) -> Option<FlowId> {
-        if let Some(id) = self.table.find(&segment.key) {
+    /// Begins the connection of a segment, where it may begin one; the one
+    /// that has its key is over.
+    #[inline(never)]
+    fn begin(
+        &mut self,
+        known: Option<FlowId>,
+        segment: &SegmentRef,
+        work: &Work<'_>,
+    ) -> Option<FlowId> {
+        let run = work.run;
+        if let Some(id) = known {
             let flow = self.table.get(id)?;
-            let end = if is_over(flow, segment.at) || flow.is_replaced_by(segment) {
-                End::Replaced
-            } else if is_idle(flow, segment.at, run.options.limits.idle_nanos) {
-                End::Idle
-            } else {
-                return Some(id);
-            };
-            self.close(id, end, segment.packet, round, run);
+            let replaced = is_over(flow, segment.at) || flow.is_replaced_by(segment);
+            let end = if replaced { End::Replaced } else { End::Idle };
+            self.close(id, end, segment.packet, work);
         }
         if !Flow::may_start_with(segment.flags, segment.wire_len) {
             return None;
         }
         if self.table.len() >= run.options.limits.flows.div_ceil(SHARDS) {
-            self.evict(round, run);
+            self.evict(work);
         }
         let id = self.table.insert(Flow::new(segment));
         self.fresh.push(id);
@@ -185,17 +212,31 @@ impl Shard {
             let events = std::mem::take(&mut self.output.events);
             self.take_events(id, packet, events);
         }
-        if !self.output.transactions.is_empty()
-            && let Some(flow) = self.table.get_mut(id)
-        {
-            for finished in self.output.transactions.drain(..) {
-                flow.transactions += 1;
-                self.pending.push(Pending { flow: id, index: flow.transactions, finished });
-            }
+        if !self.output.transactions.is_empty() {
+            self.take_transactions(id, run);
         }
         if closed && run.wants.log {
             self.log_close(id, packet);
         }
+    }
+
+    /// Reports transactions at once, while they are at hand; those of a
+    /// connection that has no number yet wait for the next round.
+    fn take_transactions(&mut self, id: FlowId, run: &Run<'_>) {
+        let Some(flow) = self.table.get_mut(id) else { return };
+        let mut transactions = std::mem::take(&mut self.output.transactions);
+        for finished in transactions.drain(..) {
+            flow.transactions += 1;
+            let index = flow.transactions;
+            if flow.number == 0 {
+                self.pending.push(Pending { flow: id, index, finished });
+                continue;
+            }
+            let item = item(flow, index, &finished, run);
+            report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+            self.output.recycle(finished.transaction);
+        }
+        self.output.transactions = transactions;
     }
 
     fn take_events(
@@ -236,36 +277,21 @@ impl Shard {
     }
 
     /// Ends a flow and frees its key; its totals are reported in the next round.
-    fn close(&mut self, id: FlowId, end: End, packet: u64, round: &Round, run: &Run<'_>) {
-        let bytes = |payload| round.bytes(payload);
-        let mut context = Context {
-            limits: &run.options.limits,
-            wants: run.wants,
-            new_decoder: Detector::boxed,
-            output: &mut self.output,
-            bytes: &bytes,
-        };
+    fn close(&mut self, id: FlowId, end: End, packet: u64, work: &Work<'_>) {
         if let Some(flow) = self.table.get_mut(id) {
-            flow.finish(end, &mut context);
+            work.with_context(&mut self.output, |context| flow.finish(end, context));
         }
-        self.take_output(id, packet, run, true);
+        self.take_output(id, packet, work.run, true);
         self.table.detach(id);
         self.ended.push(id);
     }
 
     /// Gives up what time has made due, and looks at all flows now and then.
-    fn tick(&mut self, round: &Round, run: &Run<'_>) {
-        let bytes = |payload| round.bytes(payload);
+    fn tick(&mut self, work: &Work<'_>) {
+        let (round, run) = (work.round, work.run);
         for id in std::mem::take(&mut self.waiting) {
-            let mut context = Context {
-                limits: &run.options.limits,
-                wants: run.wants,
-                new_decoder: Detector::boxed,
-                output: &mut self.output,
-                bytes: &bytes,
-            };
             let Some(flow) = self.table.get_mut(id) else { continue };
-            if flow.tick(round.now, &mut context) {
+            if work.with_context(&mut self.output, |context| flow.tick(round.now, context)) {
                 self.waiting.push(id);
             } else {
                 flow.waiting = false;
@@ -276,13 +302,14 @@ impl Shard {
         let due = SWEEP_SEGMENTS.max(self.table.len() as u64 / 2);
         let piled = self.held_since_sweep > run.options.limits.reorder_bytes_total / SHARDS / 2;
         if self.segments - self.swept >= due || piled {
-            self.sweep(round, run);
+            self.sweep(work);
         }
     }
 
     /// Removes what is over or idle, and keeps the limits that count over
     /// all flows.
-    fn sweep(&mut self, round: &Round, run: &Run<'_>) {
+    fn sweep(&mut self, work: &Work<'_>) {
+        let (round, run) = (work.round, work.run);
         self.swept = self.segments;
         self.held_since_sweep = 0;
         let limits = &run.options.limits;
@@ -292,9 +319,9 @@ impl Shard {
         for id in self.table.ids() {
             let Some(flow) = self.table.get(id) else { continue };
             if is_over(flow, round.now) {
-                self.close(id, End::Replaced, packet, round, run);
+                self.close(id, End::Replaced, packet, work);
             } else if is_idle(flow, round.now, limits.idle_nanos) {
-                self.close(id, End::Idle, packet, round, run);
+                self.close(id, End::Idle, packet, work);
             } else {
                 let memory = flow.memory();
                 held += memory.0;
@@ -305,7 +332,7 @@ impl Shard {
         let too_much = held > limits.reorder_bytes_total / SHARDS;
         if too_much || state > limits.state_bytes_total / SHARDS {
             by_age.sort_unstable_by_key(|(last, id, _)| (*last, *id));
-            self.shrink(held, state, &by_age, round, run);
+            self.shrink(held, state, &by_age, work);
         }
     }
 
@@ -315,38 +342,29 @@ impl Shard {
         mut held: usize,
         mut state: usize,
         by_age: &[(Option<Timestamp>, FlowId, (usize, usize))],
-        round: &Round,
-        run: &Run<'_>,
+        work: &Work<'_>,
     ) {
-        let limits = &run.options.limits;
-        let packet = round.last_packet;
-        let bytes = |payload| round.bytes(payload);
+        let limits = &work.run.options.limits;
+        let packet = work.round.last_packet;
         for (_, id, memory) in by_age {
             if state > limits.state_bytes_total / SHARDS * 3 / 4 && memory.1 > 0 {
                 state -= memory.1;
                 held -= memory.0;
                 self.hit("state-bytes-total");
-                self.close(*id, End::Limit, packet, round, run);
+                self.close(*id, End::Limit, packet, work);
             } else if held > limits.reorder_bytes_total / SHARDS * 3 / 4 && memory.0 > 0 {
                 held -= memory.0;
                 self.hit("reorder-bytes-total");
-                let mut context = Context {
-                    limits,
-                    wants: run.wants,
-                    new_decoder: Detector::boxed,
-                    output: &mut self.output,
-                    bytes: &bytes,
-                };
                 let Some(flow) = self.table.get_mut(*id) else { continue };
-                flow.give_up_all(&mut context);
+                work.with_context(&mut self.output, |context| flow.give_up_all(context));
                 let closed = flow.closed.is_some();
-                self.take_output(*id, packet, run, closed);
+                self.take_output(*id, packet, work.run, closed);
             }
         }
     }
 
     /// Makes room in the table: an eighth of its flows, the longest idle first.
-    fn evict(&mut self, round: &Round, run: &Run<'_>) {
+    fn evict(&mut self, work: &Work<'_>) {
         let mut by_age: Vec<_> = self
             .table
             .ids()
@@ -354,13 +372,13 @@ impl Shard {
             .filter_map(|id| self.table.get(id).map(|f| (f.closed.is_none(), f.last, id)))
             .collect();
         by_age.sort_unstable();
-        let packet = round.last_packet;
+        let packet = work.round.last_packet;
         let count = by_age.len().div_ceil(8);
         for (open, _, id) in by_age.into_iter().take(count) {
             if open {
                 self.hit("flows");
             }
-            self.close(id, End::Limit, packet, round, run);
+            self.close(id, End::Limit, packet, work);
         }
     }
 
@@ -371,24 +389,13 @@ impl Shard {
         }
     }
 
-    /// Reports what the last round finished. All connections have numbers now.
+    /// Reports what the last round finished of connections that it began. All
+    /// have numbers now.
     pub fn report(&mut self, run: &Run<'_>) {
         let mut pending = std::mem::take(&mut self.pending);
         for Pending { flow, index, finished } in pending.drain(..) {
             if let Some(flow) = self.table.get(flow) {
-                let client = if finished.swapped { flow.guess.other() } else { flow.guess };
-                let item = Item {
-                    transaction: &finished.transaction,
-                    client: flow.end(client),
-                    server: flow.end(client.other()),
-                    connection: flow.number,
-                    index,
-                    interface: run
-                        .interfaces
-                        .get(flow.interface as usize)
-                        .and_then(Option::as_deref),
-                    comment: comment_of(flow, &finished),
-                };
+                let item = item(flow, index, &finished, run);
                 report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
             }
             self.output.recycle(finished.transaction);
@@ -419,6 +426,8 @@ impl Shard {
     /// Ends all flows because the capture has ended.
     pub fn finish(&mut self, round: &Round, run: &Run<'_>) {
         self.report(run);
+        let payloads = round.payloads();
+        let work = Work { round, payloads: &payloads, run };
         let mut flows: Vec<_> = self
             .table
             .ids()
@@ -427,7 +436,7 @@ impl Shard {
             .collect();
         flows.sort_unstable();
         for (_, id) in flows {
-            self.close(id, End::CaptureEnd, u64::MAX, round, run);
+            self.close(id, End::CaptureEnd, u64::MAX, &work);
         }
         self.report(run);
     }
@@ -444,6 +453,15 @@ impl Shard {
         let pending = self.pending.iter().filter_map(|p| p.finished.transaction.rank()).min();
         earliest(open, pending)
     }
+}
+
+/// Whether a segment belongs to the flow that has its key, and not to another
+/// after it.
+#[inline]
+fn goes_on(flow: &Flow, segment: &SegmentRef, idle_limit: i64) -> bool {
+    !(is_over(flow, segment.at)
+        || flow.is_replaced_by(segment)
+        || is_idle(flow, segment.at, idle_limit))
 }
 
 /// Whether a closed flow has been remembered long enough.
@@ -479,11 +497,29 @@ fn keep_comment(flow: &mut Flow, packet: u64, round: &Round) {
 /// The comment of the packet that began a transaction, else of the first
 /// packet of its connection.
 fn comment_of<'a>(flow: &'a Flow, finished: &Finished) -> Option<&'a str> {
+    if flow.comments.is_empty() {
+        return None;
+    }
     let transaction = &finished.transaction;
     let message = transaction.request.as_ref().or(transaction.response.as_ref());
     let packet = message.map_or(0, |message| message.packet);
     let find = |packet| flow.comments.iter().find(|(number, _)| *number == packet);
     find(packet).or_else(|| find(flow.first_packet)).map(|(_, text)| text.as_str())
+}
+
+/// A finished transaction as reports take it.
+fn item<'a>(flow: &'a Flow, index: u64, finished: &'a Finished, run: &'a Run<'_>) -> Item<'a> {
+    let client = if finished.swapped { flow.guess.other() } else { flow.guess };
+    let interface = run.interfaces.get(flow.interface as usize);
+    Item {
+        transaction: &finished.transaction,
+        client: flow.end(client),
+        server: flow.end(client.other()),
+        connection: flow.number,
+        index,
+        interface: interface.and_then(Option::as_deref),
+        comment: comment_of(flow, finished),
+    }
 }
 
 fn report_item(item: &Item<'_>, options: &Options, aggregate: &mut Aggregate, lines: &mut Lines) {

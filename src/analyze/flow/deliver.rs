@@ -173,6 +173,7 @@ impl Flow {
     /// Nothing more will be decoded: lets go of all that was held.
     fn become_opaque(&mut self) {
         self.opaque = true;
+        self.calm = false;
         for side in [Side::A, Side::B] {
             while let Some(held) = self.half_mut(side).take_first() {
                 self.count_opaque(side, &held.place);

@@ -140,18 +140,21 @@ impl Flow {
     /// Gives up what is due at `now` although no packet came; true while
     /// something is still held back.
     pub fn tick(&mut self, now: Option<Timestamp>, context: &mut Context<'_, '_>) -> bool {
+        self.calm = false;
         self.give_up_due(now, context);
         self.is_waiting()
     }
 
     /// Whether something is held back that time may release.
     pub fn is_waiting(&self) -> bool {
-        !self.opaque
+        !self.calm
+            && !self.opaque
             && self.halves.iter().any(|half| !half.held.is_empty() || half.hole_since.is_some())
     }
 
     /// Gives up the largest pile of held segments, for the total limit.
     pub fn give_up_all(&mut self, context: &mut Context<'_, '_>) {
+        self.calm = false;
         if !self.settled {
             self.settle(context.new_decoder);
         }
@@ -177,6 +180,7 @@ impl Flow {
 
     /// Ends the connection for a reason outside it.
     pub fn finish(&mut self, end: End, context: &mut Context<'_, '_>) {
+        self.calm = false;
         if !self.settled {
             self.settle(context.new_decoder);
         }

@@ -71,11 +71,16 @@ impl FlowKey {
     /// The key of a segment and the side that sent it.
     #[inline]
     pub fn new(source: (IpAddr, u16), destination: (IpAddr, u16)) -> (Self, Side) {
-        let from = (bits(source.0), source.1);
-        let to = (bits(destination.0), destination.1);
+        let end = |(address, port)| (split(bits(address)), port);
+        Self::of(end(source), end(destination), source.0.is_ipv6())
+    }
+
+    /// The same of addresses as numbers, upper and lower half; IPv4 ones in
+    /// their IPv4-mapped form.
+    #[inline]
+    pub fn of(from: ([u64; 2], u16), to: ([u64; 2], u16), v6: bool) -> (Self, Side) {
         let (a, b, side) = if from <= to { (from, to, Side::A) } else { (to, from, Side::B) };
-        let ports = u32::from(a.1) << 16 | u32::from(b.1);
-        (Self { a: split(a.0), b: split(b.0), ports, v6: source.0.is_ipv6() }, side)
+        (Self { a: a.0, b: b.0, ports: u32::from(a.1) << 16 | u32::from(b.1), v6 }, side)
     }
 
     /// Address and port of one end.

@@ -6,6 +6,7 @@
 //! its request, however packets were mixed in the capture. What does not
 //! come is given up as a gap of exact length, by the rules of [`give_up`].
 
+mod calm;
 mod deliver;
 mod give_up;
 pub mod key;
@@ -154,6 +155,8 @@ pub struct Flow {
     opaque: bool,
     swapped: bool,
     close_told: bool,
+    /// In good order, see [`Flow::is_in_order`]; false where that is not known.
+    calm: bool,
     reset: Option<Reset>,
     decoder: Option<Box<dyn Decoder>>,
 }
@@ -192,6 +195,7 @@ impl Flow {
             opaque: false,
             swapped: false,
             close_told: false,
+            calm: false,
             reset: None,
             decoder: None,
         }
@@ -242,7 +246,26 @@ impl Flow {
     }
 
     /// Takes a segment.
+    #[inline]
     pub fn segment(&mut self, segment: &SegmentRef, payload: &[u8], context: &mut Context<'_, '_>) {
+        if !(self.calm && self.calm_segment(segment, payload, context)) {
+            self.calm = false;
+            self.any_segment(segment, payload, context);
+            self.calm = self.is_in_order();
+        }
+    }
+
+    /// Whether both directions are open, without holes and nothing waits:
+    /// then the next bytes of either only have to be handed on.
+    fn is_in_order(&self) -> bool {
+        self.settled
+            && !self.opaque
+            && self.closed.is_none()
+            && self.reset.is_none()
+            && self.halves.iter().all(Half::is_in_order)
+    }
+
+    fn any_segment(&mut self, segment: &SegmentRef, payload: &[u8], context: &mut Context<'_, '_>) {
         let place = segment.placed();
         let side = segment.side;
         if self.closed.is_some() {

@@ -38,6 +38,7 @@ use fragment::{Added, Reassembler};
 pub use fragment::{
     DATAGRAM_BYTES, FRAGMENT_AGE_NANOS, FRAGMENT_BYTES, FRAGMENT_DATAGRAMS, FragmentCounters,
 };
+pub use plain::Plain;
 
 use crate::pcap::LinkType;
 use crate::time::Timestamp;
@@ -203,10 +204,18 @@ impl Dissector {
         original: u32,
         at: Option<Timestamp>,
     ) -> Dissected<'a> {
-        if let Some(segment) = plain::parse(link, packet) {
-            return Dissected::Segment(segment);
+        match Self::plain(link, packet) {
+            Some(plain) => Dissected::Segment(plain.segment(packet)),
+            None => self.dissect_any(link, packet, original, at),
         }
-        self.dissect_any(link, packet, original, at)
+    }
+
+    /// The segment of a packet that is like nearly all; None says nothing,
+    /// and [`Dissector::dissect_any`] finds out. Together they are
+    /// [`Dissector::dissect`].
+    #[inline]
+    pub fn plain(link: LinkType, packet: &[u8]) -> Option<Plain> {
+        plain::parse(link, packet)
     }
 
     /// What became of fragments so far.
@@ -219,8 +228,9 @@ impl Dissector {
         self.fragments.unfinished()
     }
 
+    /// Takes a packet apart that [`Dissector::plain`] left.
     #[inline(never)]
-    fn dissect_any<'a>(
+    pub fn dissect_any<'a>(
         &mut self,
         link: LinkType,
         packet: &'a [u8],
@@ -244,8 +254,8 @@ impl Dissector {
         for left in (0..budget).rev() {
             match step(layer, bytes) {
                 Next::Layer(next, rest) => {
-                    if let Some(segment) = plain::parse_inner(next, rest.data) {
-                        return Dissected::Segment(segment);
+                    if let Some(plain) = plain::parse_inner(next, rest.data) {
+                        return Dissected::Segment(plain.segment(rest.data));
                     }
                     (layer, bytes) = (next, rest);
                 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::ip::TCP;
 use super::link;
-use super::{Layer, Network, Segment};
+use super::{Layer, Segment};
 use crate::pcap::LinkType;
 
 /// Bytes of IPv4 and TCP headers without options.
@@ -19,105 +19,168 @@ const HEADERS_4: usize = 40;
 /// Bytes of IPv6 and TCP headers without options.
 const HEADERS_6: usize = 60;
 
+/// The IPv4-mapped IPv6 prefix (RFC 4291 section 2.5.5.2), above the address.
+const MAPPED: u64 = 0xffff_0000_0000;
+
+/// A segment of a plain packet: numbers only, so that it is passed on in
+/// registers. [`Plain::segment`] makes the usual form of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    /// Whether the addresses are IPv6. IPv4 ones are in IPv4-mapped form.
+    pub v6: bool,
+    /// Sender's address, upper and lower half.
+    pub source: [u64; 2],
+    /// Receiver's address, likewise.
+    pub destination: [u64; 2],
+    /// Sender's port.
+    pub source_port: u16,
+    /// Receiver's port.
+    pub destination_port: u16,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Flag bits.
+    pub flags: u8,
+    /// Window field.
+    pub window: u16,
+    /// IPv4 identification; 0 for IPv6.
+    pub ip_id: u16,
+    /// Where the payload begins in the packet.
+    pub payload_at: u32,
+    /// Bytes of payload, all captured.
+    pub payload_len: u32,
+}
+
+impl Plain {
+    /// The same as the other modules would give it; `packet` is what it was
+    /// read from.
+    #[inline]
+    pub(super) fn segment<'a>(&self, packet: &'a [u8]) -> Segment<'a> {
+        let address = |[high, low]: [u64; 2]| match self.v6 {
+            true => IpAddr::V6(Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low))),
+            false => IpAddr::V4(Ipv4Addr::from_bits(low as u32)),
+        };
+        let begin = self.payload_at as usize;
+        let payload = packet.get(begin..begin + self.payload_len as usize).unwrap_or_default();
+        Segment {
+            source: address(self.source),
+            destination: address(self.destination),
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            window: self.window,
+            ip_id: self.ip_id,
+            wire_len: self.payload_len,
+            payload: Cow::Borrowed(payload),
+        }
+    }
+}
+
 /// Reads a packet if it is a plain one.
-#[inline]
-pub(super) fn parse(link: LinkType, packet: &[u8]) -> Option<Segment<'_>> {
-    let ip = match link.0 {
+#[inline(always)]
+pub(super) fn parse(link: LinkType, packet: &[u8]) -> Option<Plain> {
+    let ip_at = match link.0 {
         link::ETHERNET => after_ether_type(packet, 12)?,
-        link::RAW => packet,
+        link::RAW => 0,
         link::SLL => after_ether_type(packet, 14)?,
         link::SLL2 => after_sll2(packet)?,
         _ => return None,
     };
-    parse_ip(ip)
+    parse_ip(packet, ip_at)
 }
 
 /// Reads what a header led to if it is a plain packet.
 #[inline]
-pub(super) fn parse_inner(layer: Layer, bytes: &[u8]) -> Option<Segment<'_>> {
+pub(super) fn parse_inner(layer: Layer, bytes: &[u8]) -> Option<Plain> {
     match layer {
-        Layer::Ethernet => parse_ip(after_ether_type(bytes, 12)?),
-        Layer::Ip => parse_ip(bytes),
+        Layer::Ethernet => parse_ip(bytes, after_ether_type(bytes, 12)?),
+        Layer::Ip => parse_ip(bytes, 0),
         _ => None,
     }
 }
 
-#[inline]
-fn parse_ip(ip: &[u8]) -> Option<Segment<'_>> {
-    // Version and header length; then "more fragments", fragment offset and
-    // protocol.
-    let head: &[u8; HEADERS_4] = ip.first_chunk()?;
-    let place = u32::from_be_bytes([head[6], head[7], head[8], head[9]]) & 0x3fff_00ff;
-    if head[0] == 0x45 && place == u32::from(TCP) {
-        parse_4(head, ip)
-    } else if head[0] >> 4 == 6 && head[6] == TCP {
-        parse_6(ip)
-    } else {
-        None
-    }
-}
-
-/// What an EtherType at `at` announces, if it is IP with at most one tag.
-#[inline]
-fn after_ether_type(packet: &[u8], at: usize) -> Option<&[u8]> {
-    let (&kind, ip) = packet.get(at..)?.split_first_chunk()?;
-    match kind {
-        [0x08, 0x00] | [0x86, 0xdd] => Some(ip),
-        [0x81, 0x00] => match ip.split_first_chunk()? {
-            ([_, _, 0x08, 0x00] | [_, _, 0x86, 0xdd], ip) => Some(ip),
+/// What an EtherType at `at` announces, if it is IP with at most one tag:
+/// where it begins.
+#[inline(always)]
+fn after_ether_type(packet: &[u8], at: usize) -> Option<usize> {
+    match packet.get(at..)?.first_chunk()? {
+        [0x08, 0x00] | [0x86, 0xdd] => Some(at + 2),
+        [0x81, 0x00] => match packet.get(at + 4..)?.first_chunk()? {
+            [0x08, 0x00] | [0x86, 0xdd] => Some(at + 6),
             _ => None,
         },
         _ => None,
     }
 }
 
-#[inline]
-fn after_sll2(packet: &[u8]) -> Option<&[u8]> {
-    match packet.split_first_chunk::<20>()? {
-        ([0x08, 0x00, ..] | [0x86, 0xdd, ..], ip) => Some(ip),
+#[inline(always)]
+fn after_sll2(packet: &[u8]) -> Option<usize> {
+    match packet.first_chunk::<20>()? {
+        [0x08, 0x00, ..] | [0x86, 0xdd, ..] => Some(20),
         _ => None,
     }
 }
 
-#[inline]
-fn parse_4<'a>(head: &[u8; HEADERS_4], ip: &'a [u8]) -> Option<Segment<'a>> {
-    let address = |at: [u8; 4]| IpAddr::V4(Ipv4Addr::from_bits(u32::from_be_bytes(at)));
-    let network = Network {
-        source: address([head[12], head[13], head[14], head[15]]),
-        destination: address([head[16], head[17], head[18], head[19]]),
-        ip_id: u16::from_be_bytes([head[4], head[5]]),
-    };
-    let segment = ip.get(20..usize::from(u16::from_be_bytes([head[2], head[3]])))?;
-    parse_tcp(network, segment)
+#[inline(always)]
+fn parse_ip(packet: &[u8], at: usize) -> Option<Plain> {
+    let ip = packet.get(at..)?;
+    // Version and header length; then "more fragments", fragment offset and
+    // protocol.
+    let head: &[u8; HEADERS_4] = ip.first_chunk()?;
+    let place = u32::from_be_bytes([head[6], head[7], head[8], head[9]]) & 0x3fff_00ff;
+    if head[0] == 0x45 && place == u32::from(TCP) {
+        let address = |at: [u8; 4]| [0, MAPPED | u64::from(u32::from_be_bytes(at))];
+        let source = address([head[12], head[13], head[14], head[15]]);
+        let destination = address([head[16], head[17], head[18], head[19]]);
+        let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        let (_, tcp) = head.split_first_chunk::<20>()?;
+        let mut plain = parse_tcp(tcp.first_chunk()?, at + 20, length.checked_sub(20)?)?;
+        (plain.source, plain.destination) = (source, destination);
+        plain.ip_id = u16::from_be_bytes([head[4], head[5]]);
+        (length <= ip.len()).then_some(plain)
+    } else if head[0] >> 4 == 6 && head[6] == TCP {
+        parse_6(ip, at)
+    } else {
+        None
+    }
 }
 
-#[inline]
-fn parse_6(ip: &[u8]) -> Option<Segment<'_>> {
+#[inline(never)]
+fn parse_6(ip: &[u8], at: usize) -> Option<Plain> {
     let head: &[u8; HEADERS_6] = ip.first_chunk()?;
-    let address = |at: &[u8]| at.first_chunk::<16>().map(|it| IpAddr::V6(Ipv6Addr::from(*it)));
-    let network =
-        Network { source: address(&head[8..24])?, destination: address(&head[24..40])?, ip_id: 0 };
+    let half = |at: usize| head.get(at..)?.first_chunk().map(|it| u64::from_be_bytes(*it));
     let length = usize::from(u16::from_be_bytes([head[4], head[5]]));
-    parse_tcp(network, ip.get(40..40 + length)?)
+    let (_, tcp) = head.split_first_chunk::<40>()?;
+    let mut plain = parse_tcp(tcp.first_chunk()?, at + 40, length)?;
+    plain.v6 = true;
+    plain.source = [half(8)?, half(16)?];
+    plain.destination = [half(24)?, half(32)?];
+    (40 + length <= ip.len()).then_some(plain)
 }
 
-/// `segment` is as long as the IP header says.
-#[inline]
-fn parse_tcp(network: Network, segment: &[u8]) -> Option<Segment<'_>> {
-    let head: &[u8; 20] = segment.first_chunk()?;
+/// A segment of `length` bytes, as the IP header says, that begins at `at`;
+/// without its addresses. None where its own header is not whole.
+#[inline(always)]
+fn parse_tcp(head: &[u8; 20], at: usize, length: usize) -> Option<Plain> {
     let header = usize::from(head[12] >> 4) * 4;
-    let payload = segment.get(header..).filter(|_| header >= 20)?;
-    Some(Segment {
-        source: network.source,
-        destination: network.destination,
+    if header < 20 || header > length {
+        return None;
+    }
+    Some(Plain {
+        v6: false,
+        source: [0; 2],
+        destination: [0; 2],
         source_port: u16::from_be_bytes([head[0], head[1]]),
         destination_port: u16::from_be_bytes([head[2], head[3]]),
         seq: u32::from_be_bytes([head[4], head[5], head[6], head[7]]),
         ack: u32::from_be_bytes([head[8], head[9], head[10], head[11]]),
         flags: head[13],
         window: u16::from_be_bytes([head[14], head[15]]),
-        ip_id: network.ip_id,
-        wire_len: payload.len() as u32,
-        payload: Cow::Borrowed(payload),
+        ip_id: 0,
+        payload_at: (at + header) as u32,
+        payload_len: (length - header) as u32,
     })
 }

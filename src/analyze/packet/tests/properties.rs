@@ -159,8 +159,8 @@ proptest! {
             }
         }
         frame.truncate(frame.len() - kept.index(frame.len()) / 4);
-        if let Some(segment) = plain::parse(*link, frame) {
-            prop_assert_eq!(by_steps(*link, frame), Dissected::Segment(segment));
+        if let Some(plain) = plain::parse(*link, frame) {
+            prop_assert_eq!(by_steps(*link, frame), Dissected::Segment(plain.segment(frame)));
         }
     }
 
