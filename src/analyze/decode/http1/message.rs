@@ -226,6 +226,8 @@ impl Http1 {
         self.ready(Direction::ToClient);
         let Some(mut exchange) = self.pairing.take_current() else { return };
         exchange.ends(Direction::ToClient);
+        // Requests that wait beside it will not see an answer.
+        self.pairing.close(End::Replaced, true, out);
         // No other answer can follow where this is the one that was asked for.
         self.pairing.finish(exchange.hold, out);
         if exchange.parts[0] == Part::Open {
@@ -235,7 +237,6 @@ impl Http1 {
             self.ready(Direction::ToServer);
         }
         let upgrade = facts.upgrade.filter(|_| status == 101).unwrap_or_default();
-        let late = Late::default();
         if names(upgrade, b"websocket") {
             out.kind("websocket");
             let connection = Box::new(websocket::Connection::new(facts.deflate));
@@ -243,14 +244,16 @@ impl Http1 {
         } else if names(upgrade, b"h2c") && exchange.transaction.request.is_some() {
             out.kind(http2::PROTOCOL.name);
             let settings = exchange.settings.take();
-            let mut request = exchange.transaction.request.take().unwrap_or_default();
-            if exchange.gap || exchange.parts[0] != Part::Whole {
-                request.end = None;
-            }
-            let decoder = http2::upgraded(request, settings.as_deref(), late);
+            let request = exchange.transaction.request.take().unwrap_or_default();
+            let loss = if exchange.gap || exchange.parts[0] != Part::Whole {
+                Some(http2::Loss::Gap)
+            } else {
+                exchange.late.then_some(http2::Loss::Late)
+            };
+            let decoder = http2::upgraded(request, settings.as_deref(), loss);
             self.mode = Mode::Nested(decoder);
         } else {
-            self.mode = Mode::Nested(Box::new(Detector::new(late)));
+            self.mode = Mode::Nested(Box::new(Detector::new(Late::default())));
             out.boxed(exchange.finish());
         }
         self.release(out);

@@ -237,8 +237,8 @@ fn an_upgraded_request_is_stream_one() {
     request.method = Some(request.head.store(b"GET"));
     request.end = Some(Timestamp::from_nanos(1));
     request.start = request.end;
-    let upgraded = |request| {
-        let mut decoder = http2::upgraded(request, None, Late::default());
+    let upgraded = |request, loss| {
+        let mut decoder = http2::upgraded(request, None, loss);
         let (limits, mut output) = (Limits::default(), Output::default());
         let answer = [settings(&[(3, 1)]), headers(5, 1, OK)].concat();
         for (way, bytes) in [(DOWN, answer), (UP, preface())] {
@@ -247,9 +247,9 @@ fn an_upgraded_request_is_stream_one() {
         }
         output.transactions.remove(0).transaction
     };
-    let cut = upgraded(Message { end: None, ..request.clone() });
+    let cut = upgraded(Message { end: None, ..request.clone() }, Some(http2::Loss::Gap));
     assert_eq!((cut.completeness, cut.outcome), (Completeness::Gap, Outcome::Ok));
-    let t = upgraded(request);
+    let t = upgraded(request, None);
     assert_eq!((t.stream, t.outcome, t.status()), (Some(1), Outcome::Ok, Some(200)));
     assert_eq!(t.request_text(|m| m.method), Some(&b"GET"[..]));
     assert_eq!(t.completeness, Completeness::Complete);
