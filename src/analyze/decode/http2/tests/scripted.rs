@@ -356,6 +356,20 @@ fn frames_behind_the_end_of_a_message_change_nothing() {
     assert_eq!(t.anomalies, ["http2-stray-frame"]);
 }
 
+/// No byte is known to be missing, and still a head was not seen.
+#[test]
+fn a_message_without_its_head_is_not_complete() {
+    let message = [0, 0, 0, 0, 2, 8, 1];
+    let t = one(&[
+        up(&[frame(0, 1, 1, &message)]),
+        down(&[headers(4, 1, GRPC_OK), headers(5, 1, &[("grpc-status", "0")])]),
+    ]);
+    assert_eq!((t.outcome, t.completeness), (Outcome::Ok, Completeness::Gap));
+    assert_eq!(t.anomalies, ["http2-data-before-headers"]);
+    let t = one(&[up(&[headers(5, 1, GET)]), down(&[frame(0, 1, 1, b"x")])]);
+    assert_eq!((t.outcome, t.completeness), (Outcome::Unknown, Completeness::Gap));
+}
+
 /// A call whose head came before the capture, or whose names did, is not OK
 /// because HTTP says 200.
 #[test]
