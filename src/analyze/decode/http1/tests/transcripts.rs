@@ -439,6 +439,18 @@ fn ends_inside_a_response() {
     );
 }
 
+/// The pieces that a head comes in change nothing about what its first line is.
+#[test]
+fn bytes_that_begin_no_head_make_no_message() {
+    for answer in ["HTTP/1.1 200\x04U\r\nX: y\r\n", "HTTP/2 200 OK", "HTTP/1.1 020 X\r\nX: y\r\n"] {
+        let pieces = answer.as_bytes().chunks(1).map(s);
+        for answer in [vec![s(answer)], pieces.collect()] {
+            let steps = [vec![c(GET)], answer].concat();
+            check(&with_end(steps, End::CaptureEnd), &["GET h /a 0 -> - | unknown gap"]);
+        }
+    }
+}
+
 #[test]
 fn too_large_a_head() {
     let mut run = Run::new(Late::default());
