@@ -14,6 +14,9 @@ use perisco_fuzz::steps::EPOCH;
 const ETHERNET: u16 = 1;
 const RAW_IP: u16 = 101;
 
+/// What is said where a limit ends the way from header to header.
+const TOO_MANY: &str = "too many headers";
+
 /// LINKTYPE_… values, to be found quickly.
 const LINKS: [u16; 20] = [
     ETHERNET, 0, 108, RAW_IP, 12, 14, 228, 229, 113, 276, 9, 50, 51, 104, 105, 127, 7, 129, 239,
@@ -48,9 +51,18 @@ fuzz_target!(|input: &[u8]| {
         let original = packet.len() as u32 + if cut < 128 { 0 } else { cut };
         let dissected = one.dissect(LinkType(link), packet, original, at);
         check(&dissected);
-        // The fast path and the general one must agree.
-        if link == ETHERNET && packet.get(12..14) == Some(&[8, 0]) {
-            let inner = two.dissect(LinkType(RAW_IP), &packet[14..], original - 14, at);
+        // The fast path and the general one must agree. Both see all packets, since what becomes
+        // of a fragment depends on those before it, with tags or tunnels around them too.
+        if link == ETHERNET {
+            let inner = match packet.split_at_checked(14) {
+                Some(([.., 8, 0], ip)) => two.dissect(LinkType(RAW_IP), ip, original - 14, at),
+                _ => two.dissect(LinkType(ETHERNET), packet, original, at),
+            };
+            // Headers are counted from the outermost one, so that one side may reach the limit
+            // alone, and its fragments are then fewer.
+            if [&dissected, &inner].contains(&&Dissected::Malformed(TOO_MANY)) {
+                return;
+            }
             if let (Dissected::Segment(fast), Dissected::Segment(slow)) = (&dissected, &inner) {
                 assert_eq!(format!("{fast:?}"), format!("{slow:?}"));
             } else {

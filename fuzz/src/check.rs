@@ -54,9 +54,6 @@ pub fn transaction(transaction: &Transaction, index: u64) -> String {
 
 /// Unknown is never OK, and nothing is complete that was not seen.
 fn outcome(transaction: &Transaction) {
-    if !crate::strict() {
-        return;
-    }
     let Transaction { request, response, grpc, outcome, completeness, .. } = transaction;
     assert!(request.is_some() || response.is_some(), "a transaction of nothing");
     if *outcome == Outcome::Ok {

@@ -193,9 +193,6 @@ pub fn run(input: &[u8]) {
     flow.finish(End::CaptureEnd, &mut context);
     assert!(flow.closed.is_some(), "open after the end");
     let record = RECORD.take();
-    if !crate::strict() {
-        return;
-    }
     for side in [Side::A, Side::B] {
         check(&flow, side, &record, &shown[side.index()], syn[side.index()]);
     }

@@ -10,13 +10,3 @@ pub mod flow;
 pub mod run;
 pub mod seeds;
 pub mod steps;
-
-use std::sync::OnceLock;
-
-/// Whether broken promises fail a target too, and not only panics, hangs and
-/// memory. CI looks for the latter only (`PERISCO_FUZZ_LENIENT`): what random
-/// inputs bring to light about the former is found and mended at a desk.
-pub fn strict() -> bool {
-    static STRICT: OnceLock<bool> = OnceLock::new();
-    *STRICT.get_or_init(|| std::env::var_os("PERISCO_FUZZ_LENIENT").is_none())
-}

@@ -52,7 +52,7 @@ pub fn decoder(protocol: &Protocol, preface: &[u8], input: &[u8]) {
     let intact = !choice.late.any()
         && !choice.small
         && !steps.iter().any(|step| matches!(step.what, What::Gap(..)));
-    if first & 0x80 != 0 && intact && crate::strict() {
+    if first & 0x80 != 0 && intact {
         let bytes = once(protocol, &choice, &steps, true);
         // A decoder that lost its place in bytes that are not the protocol's
         // may find it again sooner or later.
@@ -107,7 +107,7 @@ fn once(protocol: &Protocol, choice: &Choice, steps: &[Step], byte_by_byte: bool
         }
     }
     let Run { decoder, output, bytes } = run;
-    if !output.opaque && crate::strict() {
+    if !output.opaque {
         assert_eq!(decoder.oldest_open(), None, "open after the end");
     }
     for (event, _) in &output.events {
@@ -115,9 +115,7 @@ fn once(protocol: &Protocol, choice: &Choice, steps: &[Step], byte_by_byte: bool
         assert!(!event.text.contains('\n'), "an event of two lines: {:?}", event.text);
     }
     output.findings.iter().for_each(|(.., text)| check::terminal(text));
-    if crate::strict() {
-        bodies(&output, bytes);
-    }
+    bodies(&output, bytes);
     check::transactions(&output.transactions)
 }
 

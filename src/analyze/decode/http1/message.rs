@@ -4,15 +4,18 @@ use super::body::{Facts, Framing, names};
 use super::exchange::{Exchange, Method, Part};
 use super::half::{Mark, State};
 use super::head::{
-    FieldLines, Head, Parsed, RequestLine, StatusLine, Version, parse_request, parse_response,
-    request_line, scan_fields, scan_line, slots, split_fields, status_line, strict_request_line,
-    strict_status_line, unfold, without_cr,
+    FieldLines, Head, Parsed, RequestLine, StatusLine, Version, may_be_request, may_be_response,
+    parse_request, parse_response, request_line, scan_fields, scan_line, slots, split_fields,
+    status_line, strict_request_line, strict_status_line, unfold, without_cr,
 };
 use super::{Detector, Http1, Mode, log, memo, websocket};
 use crate::analyze::decode::grpc::Call;
 use crate::analyze::decode::{Direction, End, Late, Sink, http2};
 use crate::analyze::fields::Fields;
 use crate::analyze::transaction::Message;
+
+/// Bytes between messages that begin none.
+const UNEXPECTED: &str = "unexpected-bytes";
 
 impl Http1 {
     /// Reads a head at the beginning of `input` and says how many bytes it
@@ -50,7 +53,7 @@ impl Http1 {
             },
         };
         if used.is_none() {
-            out.anomaly("unexpected-bytes");
+            out.anomaly(UNEXPECTED);
             self.lost(direction, out);
         }
         Some(used.unwrap_or(0))
@@ -226,6 +229,8 @@ impl Http1 {
         self.ready(Direction::ToClient);
         let Some(mut exchange) = self.pairing.take_current() else { return };
         exchange.ends(Direction::ToClient);
+        // Requests that wait beside it will not see an answer.
+        self.pairing.close(End::Replaced, true, out);
         // No other answer can follow where this is the one that was asked for.
         self.pairing.finish(exchange.hold, out);
         if exchange.parts[0] == Part::Open {
@@ -235,7 +240,6 @@ impl Http1 {
             self.ready(Direction::ToServer);
         }
         let upgrade = facts.upgrade.filter(|_| status == 101).unwrap_or_default();
-        let late = Late::default();
         if names(upgrade, b"websocket") {
             out.kind("websocket");
             let connection = Box::new(websocket::Connection::new(facts.deflate));
@@ -243,14 +247,16 @@ impl Http1 {
         } else if names(upgrade, b"h2c") && exchange.transaction.request.is_some() {
             out.kind(http2::PROTOCOL.name);
             let settings = exchange.settings.take();
-            let mut request = exchange.transaction.request.take().unwrap_or_default();
-            if exchange.gap || exchange.parts[0] != Part::Whole {
-                request.end = None;
-            }
-            let decoder = http2::upgraded(request, settings.as_deref(), late);
+            let request = exchange.transaction.request.take().unwrap_or_default();
+            let loss = if exchange.gap || exchange.parts[0] != Part::Whole {
+                Some(http2::Loss::Gap)
+            } else {
+                exchange.late.then_some(http2::Loss::Late)
+            };
+            let decoder = http2::upgraded(request, settings.as_deref(), loss);
             self.mode = Mode::Nested(decoder);
         } else {
-            self.mode = Mode::Nested(Box::new(Detector::new(late)));
+            self.mode = Mode::Nested(Box::new(Detector::new(Late::default())));
             out.boxed(exchange.finish());
         }
         self.release(out);
@@ -277,6 +283,18 @@ impl Http1 {
         let first = memchr::memchr(b'\n', lines).unwrap_or(0);
         let (line, fields) = lines.split_at_checked(first).unwrap_or_default();
         let line = if lines.is_empty() { &carry } else { without_cr(line) };
+        // Read at once, bytes that no head begins with are told as such; so are they where they
+        // came piece by piece and only their end would have said so.
+        let begun = match direction {
+            Direction::ToServer if lines.is_empty() => may_be_request(&carry),
+            Direction::ToServer => request_line(line).is_some(),
+            Direction::ToClient if lines.is_empty() => may_be_response(&carry),
+            Direction::ToClient => status_line(line).is_some(),
+        };
+        if !begun {
+            out.anomaly(UNEXPECTED);
+            return self.lost(direction, out);
+        }
         match direction {
             Direction::ToServer => {
                 let line = if lines.is_empty() { &[] } else { line };

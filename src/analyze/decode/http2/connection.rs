@@ -147,13 +147,11 @@ impl Connection {
     }
 
     /// A request that HTTP/1.1 upgraded becomes stream 1.
-    pub fn upgraded(&mut self, request: Message) {
+    pub fn upgraded(&mut self, request: Message, loss: Option<Loss>) {
         let mut stream = Stream::new(1);
         let side = stream.side(Direction::ToServer);
         side.last = request.end;
-        // A head that was cut has no end, or no first line.
-        let whole = request.end.is_some() && request.start.is_some() && request.method.is_some();
-        side.loss = (!whole).then_some(Loss::Gap);
+        side.loss = loss;
         side.head = true;
         side.ended = true;
         stream.call = Call::detect(&request);

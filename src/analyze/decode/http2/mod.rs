@@ -26,6 +26,7 @@ use conformance::Endpoint;
 use connection::Connection;
 use frame::{Expected, PREFACE};
 use framer::{Framer, Seen, Step};
+pub use stream::Loss;
 use sync::Sync;
 
 /// HTTP/2 in cleartext.
@@ -36,13 +37,18 @@ fn decoder(late: Late) -> Box<dyn Decoder> {
 }
 
 /// A decoder for a connection that HTTP/1.1 upgraded to h2c (RFC 7540
-/// section 3.2): `request` becomes stream 1, half-closed by the client;
-/// `settings` is the value of HTTP2-Settings (base64url). Those bound what
-/// the server may send, which is followed as it is sent, so that only their
-/// effect on the search for lost frames is left: none where nothing is lost.
-pub fn upgraded(request: Message, _settings: Option<&[u8]>, late: Late) -> Box<dyn Decoder> {
-    let mut decoder = Http2::new(late);
-    decoder.connection.upgraded(request);
+/// section 3.2): `request` becomes stream 1, half-closed by the client, and
+/// `loss` is what keeps it from being whole or certain. `settings` is the
+/// value of HTTP2-Settings (base64url). Those bound what the server may send,
+/// which is followed as it is sent, so that only their effect on the search
+/// for lost frames is left: none where nothing is lost.
+pub fn upgraded(
+    request: Message,
+    _settings: Option<&[u8]>,
+    loss: Option<Loss>,
+) -> Box<dyn Decoder> {
+    let mut decoder = Http2::new(Late::default());
+    decoder.connection.upgraded(request, loss);
     Box::new(decoder)
 }
 

@@ -265,11 +265,13 @@ impl Stream {
         };
         let alone = request.ended && response.message.is_none() && refused;
         let unheard = response.message.is_none() && silent[1];
+        // Bytes of a body alone: no sender leaves the head out, so it was not seen.
+        let headless = |side: &Side| side.message.is_some() && !side.head;
         if unheard && request.loss.is_none() && request.unknown.is_none() && request.head {
             Completeness::Unpaired
         } else if losses.contains(&Some(Loss::Late)) {
             Completeness::LateJoin
-        } else if losses.contains(&Some(Loss::Gap)) {
+        } else if losses.contains(&Some(Loss::Gap)) || headless(request) || headless(response) {
             Completeness::Gap
         } else if matches!(why, Why::Limit(_)) {
             Completeness::Truncated

@@ -238,6 +238,42 @@ fn other_upgrades_and_h2c() {
     );
 }
 
+/// What waits beside the request that the connection is switched for is told too.
+#[test]
+fn requests_beside_an_upgrade_are_not_forgotten() {
+    let upgrade = "GET /u HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
+    let accept = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n";
+    // SETTINGS, and HEADERS of `:status: 200` with END_STREAM.
+    let answer = b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x88";
+    let closed = |late, steps: &[Step], expected: &[&str]| {
+        let mut run = Run::new(late);
+        steps.iter().chain(&both(End::Fin)).for_each(|step| run.push(step));
+        assert_eq!(shown(&run.output), expected);
+        assert_eq!(run.decoder.oldest_open(), None);
+    };
+    closed(
+        Late::default(),
+        &[c(upgrade), s(accept), s(answer)],
+        &["http/2 GET h /u 0 -> 200 0 | ok complete"],
+    );
+    closed(
+        Late::default(),
+        &[c(GET), c(upgrade), s(accept), s(answer)],
+        &["GET h /u 0 -> - | unknown truncated", "http/2 GET h /a 0 -> 200 0 | ok complete"],
+    );
+    // Which one it answers is not known.
+    closed(
+        Late::default(),
+        &[c(GET), c(GET), Step::GapS(9), s(accept)],
+        &["GET h /a 0 -> - | unknown gap", "GET h /a 0 -> - | unknown gap", "- -> 101 0 | ok gap"],
+    );
+    closed(
+        Late([true; 2]),
+        &[c(upgrade), s(accept), s(answer)],
+        &["http/2 GET h /u 0 -> 200 0 | ok late-join"],
+    );
+}
+
 #[test]
 fn gaps_in_bodies() {
     check(
@@ -401,6 +437,18 @@ fn ends_inside_a_response() {
         &with_end(vec![c(GET), s("HTTP/1.1 200 OK\r\nServ")], End::Fin),
         &["GET h /a 0 -> 200 0 | unknown truncated"],
     );
+}
+
+/// The pieces that a head comes in change nothing about what its first line is.
+#[test]
+fn bytes_that_begin_no_head_make_no_message() {
+    for answer in ["HTTP/1.1 200\x04U\r\nX: y\r\n", "HTTP/2 200 OK", "HTTP/1.1 020 X\r\nX: y\r\n"] {
+        let pieces = answer.as_bytes().chunks(1).map(s);
+        for answer in [vec![s(answer)], pieces.collect()] {
+            let steps = [vec![c(GET)], answer].concat();
+            check(&with_end(steps, End::CaptureEnd), &["GET h /a 0 -> - | unknown gap"]);
+        }
+    }
 }
 
 #[test]

@@ -237,8 +237,8 @@ fn an_upgraded_request_is_stream_one() {
     request.method = Some(request.head.store(b"GET"));
     request.end = Some(Timestamp::from_nanos(1));
     request.start = request.end;
-    let upgraded = |request| {
-        let mut decoder = http2::upgraded(request, None, Late::default());
+    let upgraded = |request, loss| {
+        let mut decoder = http2::upgraded(request, None, loss);
         let (limits, mut output) = (Limits::default(), Output::default());
         let answer = [settings(&[(3, 1)]), headers(5, 1, OK)].concat();
         for (way, bytes) in [(DOWN, answer), (UP, preface())] {
@@ -247,9 +247,9 @@ fn an_upgraded_request_is_stream_one() {
         }
         output.transactions.remove(0).transaction
     };
-    let cut = upgraded(Message { end: None, ..request.clone() });
+    let cut = upgraded(Message { end: None, ..request.clone() }, Some(http2::Loss::Gap));
     assert_eq!((cut.completeness, cut.outcome), (Completeness::Gap, Outcome::Ok));
-    let t = upgraded(request);
+    let t = upgraded(request, None);
     assert_eq!((t.stream, t.outcome, t.status()), (Some(1), Outcome::Ok, Some(200)));
     assert_eq!(t.request_text(|m| m.method), Some(&b"GET"[..]));
     assert_eq!(t.completeness, Completeness::Complete);
@@ -354,6 +354,20 @@ fn frames_behind_the_end_of_a_message_change_nothing() {
     let request = t.request.unwrap();
     assert_eq!((request.body_bytes, request.trailers.len()), (0, 0));
     assert_eq!(t.anomalies, ["http2-stray-frame"]);
+}
+
+/// No byte is known to be missing, and still a head was not seen.
+#[test]
+fn a_message_without_its_head_is_not_complete() {
+    let message = [0, 0, 0, 0, 2, 8, 1];
+    let t = one(&[
+        up(&[frame(0, 1, 1, &message)]),
+        down(&[headers(4, 1, GRPC_OK), headers(5, 1, &[("grpc-status", "0")])]),
+    ]);
+    assert_eq!((t.outcome, t.completeness), (Outcome::Ok, Completeness::Gap));
+    assert_eq!(t.anomalies, ["http2-data-before-headers"]);
+    let t = one(&[up(&[headers(5, 1, GET)]), down(&[frame(0, 1, 1, b"x")])]);
+    assert_eq!((t.outcome, t.completeness), (Outcome::Unknown, Completeness::Gap));
 }
 
 /// A call whose head came before the capture, or whose names did, is not OK
