@@ -24,7 +24,7 @@ use crate::time::{Timestamp, earliest};
 const SORT_BYTES: usize = 64 << 20;
 
 /// Rounds between two looks for lines that may go out.
-const FLUSH_ROUNDS: u64 = 16;
+const FLUSH_ROUNDS: u64 = 256;
 
 /// Lines wait this long for earlier ones, in nanoseconds: captures from
 /// several CPUs mix by milliseconds.

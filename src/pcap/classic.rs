@@ -186,7 +186,6 @@ impl Walk {
             let Some(head) = rest.first_chunk::<PACKET_HEADER>() else {
                 break Halt::Need(header_length);
             };
-            walk::prefetch(rest);
             let seconds = u32_at::<BIG>([head[0], head[1], head[2], head[3]]);
             let fraction = u32_at::<BIG>([head[4], head[5], head[6], head[7]]);
             let first = u32_at::<BIG>([head[8], head[9], head[10], head[11]]);
@@ -204,6 +203,7 @@ impl Walk {
             if rest.len() < length {
                 break Halt::Need(length);
             }
+            walk::prefetch(rest, length);
             // At most 2^32 s and 2^32 µs: far below the year 2262.
             let nanos = i64::from(seconds) * 1_000_000_000 + i64::from(fraction) * fraction_nanos;
             batch.packets.push(PacketRef {

@@ -35,12 +35,13 @@ pub use error::{Fault, FirstBytes, PcapError};
 use crate::time::Timestamp;
 
 /// Most packets of a batch. With [`BATCH_BYTES`] it keeps what the stages of
-/// the analysis hand on in the processor's cache.
-pub const BATCH_PACKETS: usize = 16_384;
+/// the analysis hand on in a core's second-level cache, and is still enough
+/// to be worth waking other cores for.
+pub const BATCH_PACKETS: usize = 1024;
 
 /// Input that a batch spans at most, in bytes, but for the packet that it
 /// ends with.
-pub const BATCH_BYTES: usize = 2 << 20;
+pub const BATCH_BYTES: usize = 256 << 10;
 
 /// The largest packet record or pcapng block that is believed, in bytes. What
 /// claims more is damage: libpcap writes no packet over 256 KiB, Wireshark
@@ -50,6 +51,13 @@ pub const MAX_BLOCK_BYTES: usize = (16 << 20) + (64 << 10);
 /// How far ahead of itself the walk over packets loads memory, in bytes.
 /// Packets are too far apart for the processor to guess the next header.
 const PREFETCH_BYTES: usize = 4096;
+
+/// Of each packet this much is loaded ahead: most of a small one will be
+/// read, of a large one hardly more than its headers.
+const PREFETCH_LENGTH: usize = 768;
+
+/// Processors load lines of 64 bytes in pairs.
+const PREFETCH_STEP: usize = 128;
 
 /// Bytes that are shared between batches and whoever reads them.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;

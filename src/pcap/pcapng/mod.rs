@@ -156,7 +156,6 @@ impl PcapNg {
         while !walk::is_full(consumed, room) {
             let rest = data.get(consumed..).unwrap_or_default();
             let Some(head) = rest.first_chunk::<ENHANCED_HEAD>() else { break };
-            walk::prefetch(rest);
             let [kind, length, interface, high, low, captured, original] = words::<BIG>(head);
             let length = length as usize;
             let plain = ENHANCED_MIN + (captured as usize).next_multiple_of(4);
@@ -164,6 +163,7 @@ impl PcapNg {
                 break;
             }
             let Some(tail) = rest.get(ENHANCED_HEAD..length) else { break };
+            walk::prefetch(rest, length);
             let Some((options, trailer)) = tail.split_last_chunk::<4>() else { break };
             let differs = u32_at::<BIG>(*trailer) as usize != length;
             if differs || !length.is_multiple_of(4) {
