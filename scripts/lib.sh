@@ -33,4 +33,5 @@ need_rust() {
   command -v cargo >/dev/null 2>&1 || { echo "cargo is missing: install Rust first, https://rustup.rs" >&2; exit 1; }
   # zstd is built from C.
   need cc gcc
+  [ -e /usr/include/stdlib.h ] || ! command -v apt-get >/dev/null 2>&1 || install_packages libc6-dev
 }
