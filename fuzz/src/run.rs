@@ -1,8 +1,11 @@
 //! Runs a decoder over steps.
 
 use perisco::analyze::decode::detect::Detector;
-use perisco::analyze::decode::{Content, Decoder, Direction, Late, Output, Protocol, Sink, Wants};
+use perisco::analyze::decode::{
+    Content, Decoder, Direction, Finished, Late, Output, Protocol, Sink, Wants,
+};
 use perisco::analyze::limits::Limits;
+use perisco::analyze::transaction::Completeness;
 
 use crate::check;
 use crate::steps::{self, Step, What};
@@ -48,15 +51,12 @@ pub fn decoder(protocol: &Protocol, preface: &[u8], input: &[u8]) {
     if first & 0x40 != 0 {
         prepend(preface, &mut steps);
     }
-    let whole = once(protocol, &choice, &steps, false);
+    let (whole, whole_probed) = once(protocol, &choice, &steps, false);
     let intact = !choice.late.any()
         && !choice.small
         && !steps.iter().any(|step| matches!(step.what, What::Gap(..)));
     if first & 0x80 != 0 && intact {
-        let bytes = once(protocol, &choice, &steps, true);
-        // A decoder that lost its place in bytes that are not the protocol's
-        // may find it again sooner or later.
-        let lost = |lines: &[String]| lines.iter().any(|l| l.contains(r#""completeness":"gap""#));
+        let (bytes, bytes_probed) = once(protocol, &choice, &steps, true);
         // What is cut off before its first line is whole may be told as the
         // begin of a message or as bytes that are none.
         let told = |lines: Vec<String>| -> Vec<String> {
@@ -64,7 +64,7 @@ pub fn decoder(protocol: &Protocol, preface: &[u8], input: &[u8]) {
                 |l: &String| !l.contains(r#""method":null"#) || !l.contains(r#""status":null"#);
             lines.into_iter().filter(begun).collect()
         };
-        if !lost(&whole) && !lost(&bytes) {
+        if !whole_probed && !bytes_probed {
             assert_eq!(told(whole), told(bytes), "byte by byte gives other transactions");
         }
     }
@@ -87,9 +87,33 @@ fn split(step: &Step) -> Vec<Step> {
     }
 }
 
-/// One run; returns the transactions as jsonl. Byte by byte begins where the
-/// protocol is known: unknown connections are probed segment by segment.
-fn once(protocol: &Protocol, choice: &Choice, steps: &[Step], byte_by_byte: bool) -> Vec<String> {
+/// Whether a run came to bytes that are probed chunk by chunk.
+///
+/// A decoder that lost its place in bytes that are not the protocol's finds it
+/// again sooner or later; that labels transactions only where some were open.
+/// What is inside CONNECT or an upgrade is unknown anew, but for WebSocket and
+/// HTTP/2.
+fn probed(output: &Output) -> bool {
+    const LOST: [&str; 3] = ["unexpected-bytes", "bad-chunk", "head-too-large"];
+    output.anomalies.iter().any(|(name, _)| LOST.contains(name))
+        || output.transactions.iter().any(|Finished { transaction: t, .. }| {
+            let connect = t.request_text(|m| m.method) == Some(b"CONNECT");
+            t.completeness == Completeness::Gap
+                || t.anomalies.iter().any(|name| LOST.contains(name))
+                || (t.status() == Some(101) && output.kind != Some("websocket"))
+                || (connect && t.status().is_some_and(|status| (200..300).contains(&status)))
+        })
+}
+
+/// One run; returns the transactions as jsonl, and whether it [`probed`]. Byte
+/// by byte begins where the protocol is known: unknown connections are probed
+/// segment by segment.
+fn once(
+    protocol: &Protocol,
+    choice: &Choice,
+    steps: &[Step],
+    byte_by_byte: bool,
+) -> (Vec<String>, bool) {
     let mut run = Run {
         decoder: if choice.detect {
             Detector::boxed(choice.late)
@@ -116,7 +140,7 @@ fn once(protocol: &Protocol, choice: &Choice, steps: &[Step], byte_by_byte: bool
     }
     output.findings.iter().for_each(|(.., text)| check::terminal(text));
     bodies(&output, bytes);
-    check::transactions(&output.transactions)
+    (check::transactions(&output.transactions), probed(&output))
 }
 
 /// A decoder at work.

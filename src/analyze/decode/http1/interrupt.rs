@@ -153,16 +153,22 @@ impl Http1 {
     pub(super) fn release(&mut self, out: &mut Sink<'_>) {
         let direction = Direction::ToServer;
         let half = self.half(direction);
-        if matches!(half.state, State::Hold) {
+        let held = matches!(half.state, State::Hold);
+        if held {
             half.state = State::Head;
         }
         for held in std::mem::take(&mut half.held) {
             let Held { at, packet, .. } = held;
             self.push(direction, Chunk { at, packet, content: held.content() }, out);
         }
-        if let (Some(end), Mode::Nested(decoder)) = (self.halves[0].ended, &mut self.mode) {
-            let chunk = Chunk { at: None, packet: 0, content: Content::End(end) };
-            decoder.push(direction, chunk, out);
+        // The end waited with them.
+        match (self.halves[0].ended, &mut self.mode) {
+            (Some(end), Mode::Nested(decoder)) => {
+                let chunk = Chunk { at: None, packet: 0, content: Content::End(end) };
+                decoder.push(direction, chunk, out);
+            }
+            (Some(end), Mode::Http) if held => self.half_ended(direction, end, out),
+            _ => {}
         }
     }
 
@@ -186,11 +192,7 @@ impl Http1 {
                 out.boxed(self.websocket_ended(&connection, *exchange));
             }
             // Client bytes that no response explained are requests like others.
-            let held = matches!(self.halves[0].state, State::Hold);
             self.release(out);
-            if let (true, Some(end)) = (held, self.halves[0].ended) {
-                self.half_ended(Direction::ToServer, end, out);
-            }
             let last = self.halves[1].ended.unwrap_or(end);
             self.pairing.close(last, true, out);
             let fins = self.halves.iter().all(|half| half.ended == Some(End::Fin));

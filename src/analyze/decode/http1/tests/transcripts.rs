@@ -274,6 +274,25 @@ fn requests_beside_an_upgrade_are_not_forgotten() {
     );
 }
 
+/// A client that has closed before it is told what its last bytes were.
+#[test]
+fn what_a_closed_client_had_begun_is_told() {
+    let begun = "GET /u HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n";
+    for (answer, expected) in [
+        (OK5, "GET h /u 0 -> 200 5 | ok complete"),
+        ("junk\r\n\r\n", "GET h /u 0 -> - | unknown gap"),
+        ("H\0", "GET h /u 0 -> - | unknown gap"),
+    ] {
+        let fin = |way| Step::End(way, End::Fin);
+        let mut run = Run::new(Late::default());
+        let steps = [c(begun), fin(ToServer), s(answer), fin(ToClient)];
+        steps.iter().for_each(|step| run.push(step));
+        assert_eq!(shown(&run.output)[0], expected, "{answer:?}");
+        assert!(shown(&run.output)[1].starts_with("GET h /b 0 -> - | unknown "), "{answer:?}");
+        assert_eq!(run.decoder.oldest_open(), None, "{answer:?}");
+    }
+}
+
 #[test]
 fn gaps_in_bodies() {
     check(
