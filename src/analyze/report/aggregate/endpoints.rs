@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use super::cache::Cache;
 use super::rows::{RowId, Rows};
-use super::stats::Stats;
+use super::stats::{Facts, Stats};
 use crate::analyze::report::Item;
 use crate::analyze::report::fold::{PATH_BYTES, fold, split_absolute, without_query};
 use crate::analyze::report::model::Endpoint;
@@ -87,9 +87,9 @@ impl Endpoints {
     }
 
     /// Adds a transaction.
-    pub fn add(&mut self, item: &Item<'_>, latency_ns: Option<u64>) {
+    pub fn add(&mut self, item: &Item<'_>, facts: &Facts) {
         let row = self.row(item);
-        self.rows.value(row).add(item.transaction, latency_ns);
+        self.rows.value(row).add(facts);
     }
 
     fn row(&mut self, item: &Item<'_>) -> RowId {
