@@ -54,6 +54,43 @@ pub fn fold(path: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Writes a path that begins with a slash, without its query and fragment and
+/// with rule 1 of [`fold`] applied to segments that are digits only. Returns
+/// its length; None where it does not fit. It is much cheaper than `fold`,
+/// which gives the same for the result as for the path.
+pub fn fold_whole_numbers(path: &[u8], out: &mut [u8]) -> Option<usize> {
+    let mut len = 0;
+    // Where the segment at hand begins in `out`, and whether it is digits so far.
+    let (mut start, mut digits) = (0, false);
+    for byte in path {
+        match byte {
+            // Letters first: they are most of it.
+            b'@'.. => digits = false,
+            b'0'..=b'9' => {}
+            b'/' | b'?' | b'#' => {
+                if digits && len > start {
+                    len = put_number(start, out)?;
+                }
+                if *byte != b'/' {
+                    return Some(len);
+                }
+                (start, digits) = (len + 1, true);
+            }
+            _ => digits = false,
+        }
+        *out.get_mut(len)? = *byte;
+        len += 1;
+    }
+    if digits && len > start { put_number(start, out) } else { Some(len) }
+}
+
+/// Writes `{n}` and returns where it ends; None where it does not fit.
+#[inline]
+fn put_number(at: usize, out: &mut [u8]) -> Option<usize> {
+    *out.get_mut(at..)?.first_chunk_mut()? = *b"{n}";
+    Some(at + 3)
+}
+
 /// The longest prefix of at most `len` bytes that does not end inside a
 /// UTF-8 character.
 fn char_floor(text: &[u8], len: usize) -> usize {
@@ -371,6 +408,17 @@ mod tests {
             fold(&path, &mut out);
             prop_assert!(out.len() <= PATH_BYTES + "…".len());
             prop_assert!(!out.contains(&b'?'));
+        }
+
+        /// So a cache may take the one for the other.
+        #[test]
+        fn whole_numbers_fold_first_or_last(path in "/([a-z0-9/{}n?#.-]|/[0-9]{1,3}){0,400}") {
+            let mut numbers = vec![0; 2000];
+            let len = fold_whole_numbers(path.as_bytes(), &mut numbers).unwrap();
+            let numbers = std::str::from_utf8(&numbers[..len]).unwrap();
+            prop_assert!(!numbers.contains(['?', '#']));
+            prop_assert_eq!(folded(numbers), folded(&path));
+            prop_assert_eq!(fold_whole_numbers(path.as_bytes(), &mut vec![0; len - 1]), None);
         }
 
         #[test]

@@ -1,86 +1,143 @@
 //! From requests as sent to their endpoints: clients ask the same again and
-//! again, and folding a path costs more than all the rest.
+//! again, and finding an endpoint costs more than all the rest.
 //!
 //! Each request has one slot; a new one takes it from the old. So a stream of
-//! ever new paths costs the others little, and nothing is allocated.
+//! ever new paths costs the others little, and nothing is allocated. Of what
+//! varies in paths whole numbers are folded first, as that is cheap and most
+//! ids are numbers: requests that differ in nothing else share a slot, which
+//! then stays near the processor.
 
-use super::endpoints::KeyRef;
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::RandomState;
+
+use super::endpoints::Raw;
 use super::rows::RowId;
+use super::same_name;
+use crate::analyze::report::fold::{fold_whole_numbers, without_query};
 
-/// Slots in each of the shards, a power of two.
+/// Slots in each of the shards, a power of two. With [`BYTES`] it bounds a
+/// shard to 96 KB.
 const SLOTS: usize = 512;
-/// Bytes of host, method and path together that fit a slot: longer requests
-/// are rare and not remembered. With [`SLOTS`] it bounds a shard to 100 KB.
+/// Bytes of a request's parts together that fit a slot: longer requests are
+/// rare and not remembered.
 const BYTES: usize = 160;
 /// Stands for the length of a part that was not seen.
 const NONE: u8 = u8::MAX;
 
-#[derive(Clone)]
-struct Slot {
-    hash: u64,
-    /// None in an empty slot.
-    row: Option<RowId>,
+/// What tells requests apart.
+#[derive(Clone, Copy)]
+struct Text {
     protocol: &'static str,
-    lens: [u8; 3],
-    text: [u8; BYTES],
+    /// How its parts are to be taken, and the length of each.
+    shape: [u8; 4],
+    /// The parts, one after the other.
+    bytes: [u8; BYTES],
 }
 
-const EMPTY: Slot = Slot { hash: 0, row: None, protocol: "", lens: [0; 3], text: [0; BYTES] };
+const EMPTY: Text = Text { protocol: "", shape: [0; 4], bytes: [0; BYTES] };
+
+/// Begins with a cache line, so that short requests take no more than one.
+#[derive(Clone)]
+#[repr(align(64))]
+struct Slot {
+    /// None in an empty slot.
+    row: Option<RowId>,
+    text: Text,
+}
 
 /// The cache.
-#[derive(Default)]
 pub struct Cache {
     /// None of them until the first is needed.
     slots: Vec<Slot>,
+    hasher: RandomState,
+    /// The request last looked up.
+    text: Text,
+    /// Its slot; None where it does not fit one.
+    at: Option<usize>,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { slots: Vec::new(), hasher: RandomState::default(), text: EMPTY, at: None }
+    }
 }
 
 impl Cache {
     /// The row of a request, where it is remembered.
     #[inline]
-    pub fn get(&self, hash: u64, key: &KeyRef<'_>) -> Option<RowId> {
-        let slot = self.slots.get(index(hash))?;
-        (slot.hash == hash && slot.is(key)).then_some(slot.row).flatten()
+    pub fn get(&mut self, raw: &Raw<'_>) -> Option<RowId> {
+        let len = self.text.set(raw);
+        self.at = len.map(|len| self.text.hash(len, &self.hasher) as usize % SLOTS);
+        let slot = self.slots.get(self.at?)?;
+        slot.text.is(&self.text, len?).then_some(slot.row).flatten()
     }
 
-    /// Remembers the row of a request that is not of gRPC.
-    pub fn put(&mut self, hash: u64, key: &KeyRef<'_>, row: RowId) {
+    /// Remembers the row of the request last looked up.
+    pub fn put(&mut self, row: RowId) {
+        let Some(at) = self.at else { return };
         if self.slots.is_empty() {
-            self.slots = vec![EMPTY; SLOTS];
+            self.slots = vec![Slot { row: None, text: EMPTY }; SLOTS];
         }
-        let Some(slot) = self.slots.get_mut(index(hash)) else { return };
-        slot.row = None;
-        let mut start = 0;
-        for (part, len) in key.parts.iter().zip(&mut slot.lens) {
-            *len = NONE;
-            let Some(part) = part else { continue };
-            let end = start + part.len();
-            let Some(place) = slot.text.get_mut(start..end) else { return };
-            place.copy_from_slice(part);
-            // At most BYTES, which is below NONE.
-            *len = part.len() as u8;
-            start = end;
+        if let Some(slot) = self.slots.get_mut(at) {
+            *slot = Slot { row: Some(row), text: self.text };
         }
-        (slot.hash, slot.row, slot.protocol) = (hash, Some(row), key.protocol);
     }
 }
 
-impl Slot {
-    fn is(&self, key: &KeyRef<'_>) -> bool {
-        let mut start = 0;
-        self.protocol == key.protocol
-            && key.parts.iter().zip(self.lens).all(|(part, len)| match part {
-                None => len == NONE,
-                Some(part) => {
-                    let end = start + usize::from(len);
-                    let same = len != NONE && self.text.get(start..end) == Some(*part);
-                    start = end;
-                    same
-                }
-            })
+impl Text {
+    /// Becomes that of a request and returns its length; None where it is too long.
+    #[inline]
+    fn set(&mut self, raw: &Raw<'_>) -> Option<usize> {
+        let [host, method, path] = raw.key.parts;
+        let mut end = 0;
+        let host = self.push(host, &mut end)?;
+        let method = self.push(method, &mut end)?;
+        let path = match path {
+            Some(path) if !raw.verbatim && path.first() == Some(&b'/') => {
+                self.push_path(path, &mut end)?
+            }
+            path => self.push(path.map(without_query), &mut end)?,
+        };
+        self.protocol = raw.key.protocol;
+        let kind = u8::from(raw.key.grpc) << 1 | u8::from(raw.verbatim);
+        self.shape = [kind, host, method, path];
+        Some(end)
     }
-}
 
-/// The slot of a hash, by its high bits: hash tables use the low ones.
-fn index(hash: u64) -> usize {
-    (hash >> 32) as usize % SLOTS
+    /// Appends a part and returns its length.
+    #[inline]
+    fn push(&mut self, part: Option<&[u8]>, end: &mut usize) -> Option<u8> {
+        let Some(part) = part else { return Some(NONE) };
+        let place = self.bytes.get_mut(*end..*end + part.len())?;
+        place.copy_from_slice(part);
+        *end += part.len();
+        // At most BYTES, which is below NONE.
+        Some(part.len() as u8)
+    }
+
+    /// Appends a path without its query, whole numbers folded, and returns
+    /// its length.
+    #[inline]
+    fn push_path(&mut self, path: &[u8], end: &mut usize) -> Option<u8> {
+        let len = fold_whole_numbers(path, self.bytes.get_mut(*end..)?)?;
+        *end += len;
+        Some(len as u8)
+    }
+
+    #[inline]
+    fn hash(&self, len: usize, hasher: &RandomState) -> u64 {
+        let mut state = hasher.build_hasher();
+        state.write(self.bytes.get(..len).unwrap_or_default());
+        state.write_u32(u32::from_le_bytes(self.shape));
+        state.finish()
+    }
+
+    /// Whether it is the same as another one of that length.
+    #[inline]
+    fn is(&self, other: &Self, len: usize) -> bool {
+        self.shape == other.shape
+            && same_name(self.protocol, other.protocol)
+            && self.bytes.get(..len) == other.bytes.get(..len)
+    }
 }

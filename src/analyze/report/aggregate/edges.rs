@@ -1,10 +1,11 @@
 //! Who talks to whom.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 use super::rows::{RowId, Rows};
-use super::stats::{Stats, add};
+use super::stats::{Facts, Stats, add};
 use crate::analyze::report::model::{Edge, EdgeFigures};
 use crate::analyze::report::{FlowTotals, Item};
 
@@ -17,7 +18,26 @@ const IDLE_EDGES: usize = EDGES / 2;
 /// The name of connections whose protocol was not recognised.
 pub const UNKNOWN_KIND: &str = "unknown";
 
-type Key = (IpAddr, SocketAddr);
+/// Client address and server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key {
+    client: IpAddr,
+    server: SocketAddr,
+}
+
+impl Hash for Key {
+    /// In as few pieces as there can be: nearly all pairs are of IPv4.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match (self.client, self.server) {
+            (IpAddr::V4(client), SocketAddr::V4(server)) => {
+                let addresses = u64::from(client.to_bits()) << 32;
+                state.write_u64(addresses | u64::from(server.ip().to_bits()));
+                state.write_u16(server.port());
+            }
+            (client, server) => (client, server).hash(state),
+        }
+    }
+}
 
 /// What connections and transactions between two hosts add up to.
 #[derive(Default)]
@@ -66,13 +86,13 @@ impl Edges {
 
     /// Adds a transaction.
     #[inline]
-    pub fn add(&mut self, item: &Item<'_>, latency_ns: Option<u64>) {
-        let key = (item.client.ip(), item.server);
+    pub fn add(&mut self, item: &Item<'_>, facts: &Facts) {
+        let key = Key { client: item.client.ip(), server: item.server };
         let row = match self.last {
             Some((last, row)) if last == key => row,
             _ => self.row(key),
         };
-        self.rows.value(row).stats.add(item.transaction, latency_ns);
+        self.rows.value(row).stats.add(facts);
     }
 
     fn row(&mut self, key: Key) -> RowId {
@@ -85,7 +105,7 @@ impl Edges {
 
     /// Adds a connection that is over.
     pub fn add_flow(&mut self, flow: &FlowTotals) {
-        let key = (flow.client.ip(), flow.server);
+        let key = Key { client: flow.client.ip(), server: flow.server };
         let hash = self.rows.hash(key);
         let edge = match self.rows.find(hash, |known| *known == key) {
             Some(row) => self.rows.value(row),
@@ -126,7 +146,7 @@ impl Edges {
     ) -> (Vec<Edge>, EdgeStats) {
         let (rows, rest) = self.rows.into_rows();
         let mut edges: Vec<_> = rows
-            .map(|((client, server), stats)| Edge {
+            .map(|(Key { client, server }, stats)| Edge {
                 client,
                 client_name: names.get(&client).cloned(),
                 server,

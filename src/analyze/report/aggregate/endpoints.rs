@@ -4,11 +4,12 @@ use std::hash::{Hash, Hasher};
 
 use super::cache::Cache;
 use super::rows::{RowId, Rows};
-use super::stats::Stats;
+use super::stats::{Facts, Stats};
 use crate::analyze::report::Item;
 use crate::analyze::report::fold::{PATH_BYTES, fold, split_absolute, without_query};
 use crate::analyze::report::model::Endpoint;
 use crate::analyze::report::write::text_of;
+use crate::analyze::transaction::Transaction;
 
 /// Endpoints told apart in each of the shards. A service has tens; past it
 /// paths have parts that folding does not know, or a scanner is at work.
@@ -22,6 +23,38 @@ pub struct KeyRef<'a> {
     pub protocol: &'static str,
     pub grpc: bool,
     pub parts: [Option<&'a [u8]>; 3],
+}
+
+/// A request as sent: before its path is cut at the query and folded.
+pub struct Raw<'a> {
+    pub key: KeyRef<'a>,
+    /// Whether the path stays as it is: those of gRPC do, and the authority
+    /// that CONNECT names.
+    pub verbatim: bool,
+}
+
+impl<'a> Raw<'a> {
+    #[inline]
+    fn of(transaction: &'a Transaction) -> Self {
+        let protocol = transaction.protocol;
+        let grpc = transaction.grpc.as_deref();
+        if let Some(service) = grpc.and_then(|grpc| grpc.service.as_deref()) {
+            let method = grpc.and_then(|grpc| grpc.method.as_deref()).map(str::as_bytes);
+            let parts = [Some(service.as_bytes()), method, None];
+            return Self { key: KeyRef { protocol, grpc: true, parts }, verbatim: true };
+        }
+        let parts = match &transaction.request {
+            Some(request) => [
+                request.text(request.authority),
+                request.text(request.method),
+                request.text(request.path),
+            ],
+            None => [None; 3],
+        };
+        let [_, method, _] = parts;
+        let verbatim = grpc.is_some() || method == Some(b"CONNECT");
+        Self { key: KeyRef { protocol, grpc: false, parts }, verbatim }
+    }
 }
 
 impl Hash for KeyRef<'_> {
@@ -87,35 +120,27 @@ impl Endpoints {
     }
 
     /// Adds a transaction.
-    pub fn add(&mut self, item: &Item<'_>, latency_ns: Option<u64>) {
+    pub fn add(&mut self, item: &Item<'_>, facts: &Facts) {
         let row = self.row(item);
-        self.rows.value(row).add(item.transaction, latency_ns);
+        self.rows.value(row).add(facts);
     }
 
+    #[inline]
     fn row(&mut self, item: &Item<'_>) -> RowId {
-        let transaction = item.transaction;
-        let grpc = transaction.grpc.as_deref();
-        if let Some(service) = grpc.and_then(|grpc| grpc.service.as_deref()) {
-            let method = grpc.and_then(|grpc| grpc.method.as_deref()).map(str::as_bytes);
-            let parts = [Some(service.as_bytes()), method, None];
-            return self.endpoint(&KeyRef { protocol: transaction.protocol, grpc: true, parts });
+        let raw = Raw::of(item.transaction);
+        match self.cache.get(&raw) {
+            Some(row) => row,
+            None => self.new_row(&raw),
         }
-        let request = transaction.request.as_ref();
-        let parts = match request {
-            Some(request) => [
-                request.text(request.authority),
-                request.text(request.method),
-                request.text(request.path).map(without_query),
-            ],
-            None => [None; 3],
+    }
+
+    /// The row of a request that the cache does not know.
+    fn new_row(&mut self, raw: &Raw<'_>) -> RowId {
+        let row = match raw.key.grpc {
+            true => self.endpoint(&raw.key),
+            false => self.folded(raw),
         };
-        let raw = KeyRef { protocol: transaction.protocol, grpc: false, parts };
-        let hash = self.rows.hash(raw);
-        if let Some(row) = self.cache.get(hash, &raw) {
-            return row;
-        }
-        let row = self.folded(&raw, grpc.is_some());
-        self.cache.put(hash, &raw, row);
+        self.cache.put(row);
         row
     }
 
@@ -126,10 +151,10 @@ impl Endpoints {
         total
     }
 
-    /// The endpoint of a raw request. Paths of gRPC are never folded, nor is
-    /// the authority that CONNECT names.
-    fn folded(&mut self, raw: &KeyRef<'_>, grpc: bool) -> RowId {
-        let [host, method, path] = raw.parts;
+    /// The endpoint of a request that is not of gRPC.
+    fn folded(&mut self, raw: &Raw<'_>) -> RowId {
+        let [host, method, path] = raw.key.parts;
+        let path = path.map(without_query);
         let mut scratch = std::mem::take(&mut self.scratch);
         for part in &mut scratch {
             part.clear();
@@ -145,16 +170,15 @@ impl Endpoints {
             push_bounded(method, method_text);
             &method_text[..]
         });
-        let verbatim = grpc || method == Some(b"CONNECT");
         let path = path.map(|path| {
-            match verbatim {
+            match raw.verbatim {
                 true => push_bounded(path, path_text),
                 false => fold(path, path_text),
             }
             &path_text[..]
         });
         let parts = [host, method, path];
-        let row = self.endpoint(&KeyRef { protocol: raw.protocol, grpc: false, parts });
+        let row = self.endpoint(&KeyRef { protocol: raw.key.protocol, grpc: false, parts });
         self.scratch = scratch;
         row
     }

@@ -65,34 +65,46 @@ impl<R: Ord + Copy> Smallest<R> {
 }
 
 /// The slowest by latency.
-pub struct Slowest(Smallest<(Reverse<u64>, Order)>);
+pub struct Slowest {
+    kept: Smallest<(Reverse<u64>, Order)>,
+    /// The least latency that may enter: most transactions are below it, and
+    /// then nothing else of them is looked at.
+    least_ns: u64,
+}
 
 impl Slowest {
     /// Keeps that many.
     pub fn new(room: usize) -> Self {
-        Self(Smallest::new(room))
+        Self { kept: Smallest::new(room), least_ns: 0 }
     }
 
     /// Looks at a transaction.
     #[inline]
     pub fn add(&mut self, item: &Item<'_>, latency_ns: Option<u64>) {
-        let Some(nanos) = latency_ns else { return };
-        // Of most transactions the latency alone says that they are not in.
-        let full = self.0.kept.len() >= self.0.room;
-        if full && self.0.kept.last().is_none_or(|((Reverse(last), _), _)| nanos < *last) {
-            return;
+        if let Some(nanos) = latency_ns
+            && nanos >= self.least_ns
+        {
+            self.kept.add((Reverse(nanos), order(item)), || sample(item));
+            self.raise();
         }
-        self.0.add((Reverse(nanos), order(item)), || sample(item));
+    }
+
+    fn raise(&mut self) {
+        if self.kept.kept.len() >= self.kept.room {
+            let last = self.kept.kept.last();
+            self.least_ns = last.map_or(u64::MAX, |((Reverse(nanos), _), _)| *nanos);
+        }
     }
 
     /// Adds those of another.
     pub fn merge(&mut self, other: Self) {
-        self.0.merge(other.0);
+        self.kept.merge(other.kept);
+        self.raise();
     }
 
     /// Slowest first.
     pub fn finish(self) -> Vec<Sample> {
-        self.0.finish()
+        self.kept.finish()
     }
 }
 

@@ -1,8 +1,33 @@
 //! Sums over transactions.
 
-use super::latency::Latency;
+use super::latency::{Latency, Value};
 use crate::analyze::report::model::Figures;
-use crate::analyze::transaction::{Outcome, Transaction};
+use crate::analyze::transaction::{Message, Outcome, Transaction};
+
+/// What of a transaction is added up, worked out once for all sums.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    error: bool,
+    unknown: bool,
+    request_body_bytes: u64,
+    response_body_bytes: u64,
+    latency: Option<Value>,
+}
+
+impl Facts {
+    /// Those of a transaction and its latency, which the caller already knows.
+    #[inline]
+    pub fn new(transaction: &Transaction, latency_ns: Option<u64>) -> Self {
+        let body_bytes = |message: &Option<Message>| message.as_ref().map_or(0, |m| m.body_bytes);
+        Self {
+            error: transaction.outcome.is_error(),
+            unknown: transaction.outcome == Outcome::Unknown,
+            request_body_bytes: body_bytes(&transaction.request),
+            response_body_bytes: body_bytes(&transaction.response),
+            latency: latency_ns.map(Value::new),
+        }
+    }
+}
 
 /// What a set of transactions adds up to.
 #[derive(Debug, Default)]
@@ -16,21 +41,17 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Adds a transaction and its latency, which the caller already knows.
+    /// Adds a transaction.
     #[inline]
-    pub fn add(&mut self, transaction: &Transaction, latency_ns: Option<u64>) {
+    pub fn add(&mut self, facts: &Facts) {
         self.count += 1;
-        self.errors += u64::from(transaction.outcome.is_error());
-        self.unknown += u64::from(transaction.outcome == Outcome::Unknown);
+        self.errors += u64::from(facts.error);
+        self.unknown += u64::from(facts.unknown);
         // Sizes are what the wire claims, so hostile ones must not overflow.
-        if let Some(request) = &transaction.request {
-            add(&mut self.request_body_bytes, request.body_bytes);
-        }
-        if let Some(response) = &transaction.response {
-            add(&mut self.response_body_bytes, response.body_bytes);
-        }
-        if let Some(nanos) = latency_ns {
-            self.latency.add(nanos);
+        add(&mut self.request_body_bytes, facts.request_body_bytes);
+        add(&mut self.response_body_bytes, facts.response_body_bytes);
+        if let Some(latency) = facts.latency {
+            self.latency.add(latency);
         }
     }
 
@@ -63,6 +84,7 @@ impl Stats {
 }
 
 /// Adds without wrapping.
+#[inline]
 pub fn add(sum: &mut u64, more: u64) {
     *sum = sum.saturating_add(more);
 }
