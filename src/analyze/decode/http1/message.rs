@@ -5,10 +5,9 @@ use super::exchange::{Exchange, Method, Part};
 use super::half::{Mark, State};
 use super::head::{
     FieldLines, Head, Parsed, RequestLine, StatusLine, Version, parse_request, parse_response,
-    request_line, scan_fields, scan_line, slots, split_fields, status_line, strict_request_line,
-    strict_status_line, unfold, without_cr,
+    request_line, slots, split_fields, status_line, unfold, without_cr,
 };
-use super::{Detector, Http1, Mode, log, memo, websocket};
+use super::{Detector, Http1, Mode, log, memo, scan, websocket};
 use crate::analyze::decode::grpc::Call;
 use crate::analyze::decode::{Direction, End, Late, Sink, http2};
 use crate::analyze::fields::Fields;
@@ -65,30 +64,23 @@ impl Http1 {
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> Option<usize> {
-        let (line, rest) = scan_line(input)?;
-        let place = memo::place(rest);
-        let (facts, len) = match memo::get(place, rest) {
-            Some(known) => known,
-            None => {
-                let mut facts = Facts::default();
-                let len = scan_fields(rest, |name, value| facts.field(name, value))?;
-                memo::put(place, rest.get(..len)?, &facts);
-                (facts, len)
-            }
-        };
-        let used = input.len() - rest.len() + len;
-        let (fields, malformed) = (FieldLines::Lenient(rest.get(..len)?), false);
+        let mut facts = Facts::default();
         match direction {
             Direction::ToServer => {
-                let line = strict_request_line(line)?;
-                self.request_head(&Head { line, fields, malformed }, &facts, mark, out);
+                let (line, rest) = scan::request_line(input)?;
+                let len = memo::read(rest, &mut facts)?;
+                let fields = FieldLines::Lenient(rest.get(..len)?);
+                self.request_head(&Head { line, fields, malformed: false }, &facts, mark, out);
+                Some(input.len() - rest.len() + len)
             }
             Direction::ToClient => {
-                let line = strict_status_line(line)?;
-                self.response_head(&Head { line, fields, malformed }, &facts, mark, out);
+                let (line, rest) = scan::status_line(input)?;
+                let len = memo::read(rest, &mut facts)?;
+                let fields = FieldLines::Lenient(rest.get(..len)?);
+                self.response_head(&Head { line, fields, malformed: false }, &facts, mark, out);
+                Some(input.len() - rest.len() + len)
             }
         }
-        Some(used)
     }
 
     fn request_head(

@@ -1,7 +1,7 @@
 //! HTTP/1.1 and HTTP/1.0 (RFC 9112): the state machine of each direction.
 //!
-//! The reference decoder: `head` and `body` are pure parsers, `half` is one
-//! direction's place in its bytes, `pairing` finds the request of each
+//! The reference decoder: `scan`, `head` and `body` are pure parsers, `memo`
+//! remembers field lines, `half` is one direction's place in its bytes, `pairing` finds the request of each
 //! response, `exchange` is a transaction in the making and its verdict, `log`
 //! prints heads. This file drives them.
 //!
@@ -24,6 +24,7 @@ mod memo;
 mod message;
 mod pairing;
 mod probe;
+mod scan;
 #[cfg(test)]
 mod tests;
 
