@@ -208,15 +208,14 @@ impl Length {
 
 /// A decimal number of nothing but digits.
 fn number(text: &[u8]) -> Option<u64> {
-    // As many as surely fit, which is where checks can be spared.
-    let (some, rest) = text.split_at(text.len().min(19));
-    let digits = some.iter().all(u8::is_ascii_digit) && !text.is_empty();
-    let sum = some.iter().fold(0u64, |sum, b| sum.wrapping_mul(10).wrapping_add(u64::from(b & 15)));
-    let more = |sum: u64, b: &u8| {
-        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
-        sum.checked_mul(10)?.checked_add(digit)
+    let digit = |b: &u8| b.is_ascii_digit().then(|| u64::from(b - b'0'));
+    let sum = if text.len() < 20 {
+        // None of so few digits is too large.
+        text.iter().try_fold(0, |sum: u64, b| Some(sum.wrapping_mul(10).wrapping_add(digit(b)?)))
+    } else {
+        text.iter().try_fold(0u64, |sum, b| sum.checked_mul(10)?.checked_add(digit(b)?))
     };
-    rest.iter().try_fold(sum, more).filter(|_| digits)
+    sum.filter(|_| !text.is_empty())
 }
 
 /// Hex digits of a chunk size: more do not fit 64 bits.

@@ -8,7 +8,6 @@
 //! own.
 
 use std::cell::RefCell;
-use std::ops::Range;
 
 use super::body::{Facts, Known};
 use super::scan;
@@ -48,40 +47,42 @@ fn place(bytes: &[u8]) -> usize {
     (begin.wrapping_mul(ODD) >> 32) as usize % SLOTS
 }
 
-/// Where in a section a field line is; it ends with its line end.
+/// A field line of a section.
 #[derive(Clone, Copy)]
-struct Place {
+struct Line {
+    /// Where in the section it begins, and ends with its line end.
     start: u16,
     end: u16,
     /// Length of the name with the colon.
     name: u16,
+    /// Where in the line the value is.
+    value: (u16, u16),
+    /// What it is to [`Facts`].
+    field: Option<Known>,
 }
 
-/// What a line says to [`Facts`], by its number.
-#[derive(Clone, Copy)]
-struct Said {
-    line: usize,
-    field: Known,
-    /// Where in the section the value is.
-    value: (u16, u16),
+impl Line {
+    fn len(&self) -> usize {
+        usize::from(self.end - self.start)
+    }
+
+    /// Says what the line says, which begins `input`.
+    #[inline]
+    fn say<'b>(&self, input: &'b [u8], facts: &mut Facts<'b>) {
+        if let Some(field) = self.field {
+            let value = input.get(usize::from(self.value.0)..usize::from(self.value.1));
+            facts.take(field, value.unwrap_or_default());
+        }
+    }
 }
 
 /// A section seen before: its bytes with the empty line, and its field lines.
 #[derive(Default)]
 struct Section {
     bytes: Vec<u8>,
-    lines: Vec<Place>,
-    said: Vec<Said>,
+    lines: Vec<Line>,
     /// How many in a row have had little of it.
     misses: u8,
-}
-
-/// A field line that was read.
-struct Line {
-    name: usize,
-    value: Range<usize>,
-    len: usize,
-    field: Option<Known>,
 }
 
 impl Section {
@@ -90,14 +91,7 @@ impl Section {
         let (mut at, mut index, mut other) = (0, 0, 0);
         loop {
             let rest = input.get(at..)?;
-            let known = self.behind(index);
-            if !known.is_empty() && rest.starts_with(known) {
-                self.say(index..self.lines.len(), rest, facts);
-                at += known.len();
-                break;
-            }
-            let (lines, len) = self.repeated(index, common(known, rest));
-            self.say(index..index + lines, rest, facts);
+            let (lines, len) = self.repeated(index, rest, facts);
             at += len;
             index += lines;
             let rest = input.get(at..)?;
@@ -105,87 +99,79 @@ impl Section {
                 at += b"\r\n".len();
                 break;
             }
-            let line = self.line(index, rest)?;
-            if let Some(field) = line.field {
-                facts.take(field, rest.get(line.value.clone())?);
-            }
+            let line = self.line(index, at, rest)?;
+            line.say(rest, facts);
             if !self.renew(index, &line, rest) {
-                other += line.len;
+                other += line.len();
             }
-            at += line.len;
+            at += line.len();
             index += 1;
         }
         self.judge(input.get(..at)?, other);
         Some(at)
     }
 
-    /// The section from line number `index` on.
+    /// Passes over the lines that begin `input` and are those from number
+    /// `index` on. Says how many they are, and their length.
     #[inline]
-    fn behind(&self, index: usize) -> &[u8] {
-        let start = self.lines.get(index).map(|line| usize::from(line.start));
-        start.and_then(|start| self.bytes.get(start..)).unwrap_or_default()
-    }
-
-    /// How many lines from number `index` on are within the first `same` bytes
-    /// from there, and their length.
-    fn repeated(&self, index: usize, same: usize) -> (usize, usize) {
+    fn repeated<'b>(&self, index: usize, input: &'b [u8], facts: &mut Facts<'b>) -> (usize, usize) {
         let lines = self.lines.get(index..).unwrap_or_default();
-        let start = lines.first().map_or(0, |line| line.start);
-        let ends = lines.iter().map(|line| usize::from(line.end - start));
-        let within = ends.take_while(|end| *end <= same);
-        within.fold((0, 0), |(count, _), end| (count + 1, end))
-    }
-
-    /// Says what lines say, of which the first begins `input`.
-    #[inline]
-    fn say<'b>(&self, lines: Range<usize>, input: &'b [u8], facts: &mut Facts<'b>) {
-        let start = self.lines.get(lines.start).map_or(0, |line| line.start);
-        for said in &self.said {
-            if lines.contains(&said.line) {
-                let (from, to) = said.value;
-                let value = input.get(usize::from(from - start)..usize::from(to - start));
-                facts.take(said.field, value.unwrap_or_default());
+        let Some(first) = lines.first() else { return (0, 0) };
+        let start = usize::from(first.start);
+        let known = self.bytes.get(start..).unwrap_or_default();
+        let same = if input.starts_with(known) { known.len() } else { common(known, input) };
+        let (mut count, mut len) = (0, 0);
+        for line in lines {
+            let end = usize::from(line.end) - start;
+            if end > same {
+                break;
             }
+            if line.field.is_some() {
+                line.say(input.get(len..).unwrap_or_default(), facts);
+            }
+            (count, len) = (count + 1, end);
         }
+        (count, len)
     }
 
-    /// Reads the line that begins `input`, which has number `index`. Most
-    /// often it has the name that it had before.
+    /// Reads the line that begins `input`, at `start`, which has number
+    /// `index`. Most often it has the name that it had before.
     #[inline]
-    fn line(&self, index: usize, input: &[u8]) -> Option<Line> {
-        let before = self.lines.get(index).and_then(|line| {
-            self.bytes.get(usize::from(line.start)..usize::from(line.start + line.name))
+    fn line(&self, index: usize, start: usize, input: &[u8]) -> Option<Line> {
+        let before = self.lines.get(index).filter(|line| {
+            let name = usize::from(line.start)..usize::from(line.start + line.name);
+            self.bytes.get(name).is_some_and(|name| input.starts_with(name))
         });
         let (name, field) = match before {
-            Some(name) if input.starts_with(name) => {
-                let said = self.said.iter().find(|said| said.line == index);
-                (name.len(), said.map(|said| said.field))
-            }
-            _ => {
+            Some(line) => (usize::from(line.name), line.field),
+            None => {
                 let name = scan::name(input)?;
                 (name, Known::of(input.get(..name - 1)?))
             }
         };
         let (value, len) = scan::value(input, name)?;
-        Some(Line { name, value, len, field })
+        let [start, end, name, from, to] =
+            [start, start + len, name, value.start, value.end].map(u16::try_from);
+        Some(Line {
+            start: start.ok()?,
+            end: end.ok()?,
+            name: name.ok()?,
+            value: (from.ok()?, to.ok()?),
+            field,
+        })
     }
 
     /// Puts a line in the place of that of number `index`, where it fits.
     #[inline]
     fn renew(&mut self, index: usize, line: &Line, input: &[u8]) -> bool {
-        let Some(place) = self.lines.get_mut(index) else { return false };
-        let said = self.said.iter_mut().find(|said| said.line == index);
-        let start = place.start;
-        let bytes = self.bytes.get_mut(usize::from(start)..usize::from(place.end));
-        let (Some(bytes), Some(input)) = (bytes, input.get(..line.len)) else { return false };
-        if bytes.len() != input.len() || said.as_ref().map(|said| said.field) != line.field {
+        let Some(before) = self.lines.get_mut(index) else { return false };
+        let bytes = self.bytes.get_mut(usize::from(before.start)..usize::from(before.end));
+        let (Some(bytes), Some(input)) = (bytes, input.get(..line.len())) else { return false };
+        if bytes.len() != input.len() {
             return false;
         }
         bytes.copy_from_slice(input);
-        place.name = line.name as u16;
-        if let Some(said) = said {
-            said.value = (start + line.value.start as u16, start + line.value.end as u16);
-        }
+        *before = Line { start: before.start, end: before.end, ..*line };
         true
     }
 
@@ -208,20 +194,10 @@ impl Section {
         *self = Self { bytes: section.to_vec(), ..Self::default() };
         let mut at = 0;
         while let Some(rest) = section.get(at..)
-            && let Some(line) = self.line(self.lines.len(), rest)
+            && let Some(line) = self.line(self.lines.len(), at, rest)
         {
-            // Nothing is cut: a section that is remembered is short.
-            let place = |offset: usize| (at + offset) as u16;
-            if let Some(field) = line.field {
-                let value = (place(line.value.start), place(line.value.end));
-                self.said.push(Said { line: self.lines.len(), field, value });
-            }
-            self.lines.push(Place {
-                start: place(0),
-                end: place(line.len),
-                name: line.name as u16,
-            });
-            at += line.len;
+            self.lines.push(line);
+            at += line.len();
         }
     }
 }

@@ -17,6 +17,7 @@ impl Http1 {
     /// Reads a head at the beginning of `input` and says how many bytes it
     /// took; None while it is not whole. Bytes that are no head take none
     /// and start resynchronisation.
+    #[inline]
     pub(super) fn whole_head(
         &mut self,
         direction: Direction,
@@ -24,9 +25,21 @@ impl Http1 {
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> Option<usize> {
-        if let Some(used) = self.plain_head(direction, mark, input, out) {
-            return Some(used);
+        match self.plain_head(direction, mark, input, out) {
+            None => self.unusual_head(direction, mark, input, out),
+            used => used,
         }
+    }
+
+    /// The same for one that is not like nearly all.
+    #[inline(never)]
+    fn unusual_head(
+        &mut self,
+        direction: Direction,
+        mark: Mark,
+        input: &[u8],
+        out: &mut Sink<'_>,
+    ) -> Option<usize> {
         let mut slots = slots();
         let used = match direction {
             Direction::ToServer => match parse_request(input, &mut slots) {
@@ -55,7 +68,8 @@ impl Http1 {
         Some(used.unwrap_or(0))
     }
 
-    /// Reads a head that is like nearly all; None says nothing.
+    /// Reads a head that is like nearly all; None says nothing, and nothing
+    /// has happened.
     #[inline]
     fn plain_head(
         &mut self,
@@ -65,22 +79,23 @@ impl Http1 {
         out: &mut Sink<'_>,
     ) -> Option<usize> {
         let mut facts = Facts::default();
-        match direction {
+        let (rest, len) = match direction {
             Direction::ToServer => {
                 let (line, rest) = scan::request_line(input)?;
                 let len = memo::read(rest, &mut facts)?;
                 let fields = FieldLines::Lenient(rest.get(..len)?);
                 self.request_head(&Head { line, fields, malformed: false }, &facts, mark, out);
-                Some(input.len() - rest.len() + len)
+                (rest, len)
             }
             Direction::ToClient => {
                 let (line, rest) = scan::status_line(input)?;
                 let len = memo::read(rest, &mut facts)?;
                 let fields = FieldLines::Lenient(rest.get(..len)?);
                 self.response_head(&Head { line, fields, malformed: false }, &facts, mark, out);
-                Some(input.len() - rest.len() + len)
+                (rest, len)
             }
-        }
+        };
+        Some(input.len() - rest.len() + len)
     }
 
     fn request_head(
@@ -93,39 +108,23 @@ impl Http1 {
         let RequestLine { method, target, version } = head.line;
         out.event(Direction::ToServer, mark.start, || log::request(head, facts.host));
         let mut exchange = Exchange::new(version.protocol(), out);
-        let mut message = new_message(mark, out);
-        request_texts(&mut message, method, target, facts.host);
+        let message = exchange.begin(Direction::ToServer, out.fields(), mark);
+        request_texts(message, method, target, facts.host);
         if out.wants.headers || facts.grpc {
             head.fields.each(|name, value| push_field(&mut message.head, name, value));
+        }
+        if facts.grpc {
+            exchange.call = Call::detect(message);
         }
         exchange.method = kind_of(method);
         exchange.hold = exchange.method == Method::Connect || facts.upgrade.is_some();
         if facts.upgrade.is_some() {
             exchange.settings = facts.settings.map(Box::from);
         }
-        if facts.grpc {
-            exchange.call = Call::detect(&message);
-        }
-        self.begin_request(exchange, message, mark, out);
-        let framing = facts.request_framing();
-        if let Some(exchange) = self.pairing.current(Direction::ToServer) {
-            head_anomalies(exchange, head.malformed, facts);
-        }
-        self.body_begins(Direction::ToServer, framing, mark, out);
-    }
-
-    fn begin_request(
-        &mut self,
-        mut exchange: Exchange,
-        message: Message,
-        mark: Mark,
-        out: &mut Sink<'_>,
-    ) {
-        exchange.transaction.request = Some(message);
-        exchange.parts[0] = Part::Open;
-        exchange.latest[0] = mark.end;
+        head_anomalies(&mut exchange, head.malformed, facts);
         let idle = self.halves[1].idle();
         self.pairing.request(exchange, idle, out);
+        self.body_begins(Direction::ToServer, facts.request_framing(), mark, out);
     }
 
     fn response_head(
@@ -142,21 +141,16 @@ impl Http1 {
             return self.ready(Direction::ToClient);
         }
         let kept = if out.wants.headers { out.fields() } else { Fields::default() };
-        let mut message = Message {
-            head: kept,
-            start: mark.start,
-            packet: mark.packet,
-            status: Some(status),
-            ..Message::default()
-        };
-        let exchange = self.begin_response(version.protocol(), mark, out);
-        if out.wants.headers || facts.grpc || exchange.call.is_some() {
+        let exchange = self.pairing.response(version.protocol(), out);
+        let known = exchange.call.is_some();
+        let message = exchange.begin(Direction::ToClient, kept, mark);
+        message.status = Some(status);
+        if out.wants.headers || facts.grpc || known {
             head.fields.each(|name, value| push_field(&mut message.head, name, value));
         }
-        if facts.grpc && exchange.call.is_none() {
-            exchange.call = Call::detect(&message);
+        if facts.grpc && !known {
+            exchange.call = Call::detect(message);
         }
-        exchange.transaction.response = Some(message);
         head_anomalies(exchange, head.malformed, facts);
         // A tentative pair says nothing for certain about the body.
         let method = if exchange.tentative { Method::Unknown } else { exchange.method };
@@ -177,17 +171,6 @@ impl Http1 {
             _ => self.body_begins(Direction::ToClient, framing, mark, out),
         }
         self.release(out);
-    }
-
-    fn begin_response(
-        &mut self,
-        protocol: &'static str,
-        mark: Mark,
-        out: &mut Sink<'_>,
-    ) -> &mut Exchange {
-        let exchange = self.pairing.response(protocol, out);
-        exchange.latest[1] = mark.end;
-        exchange
     }
 
     /// A direction is between messages.
@@ -290,25 +273,23 @@ impl Http1 {
         let line = request_line(line);
         let protocol = line.map_or(Version::Http11, |line| line.version).protocol();
         let mut exchange = Exchange::new(protocol, out);
-        let mut message = new_message(mark, out);
+        let message = exchange.begin(Direction::ToServer, out.fields(), mark);
         let mut host = None;
-        let keep = out.wants.headers;
-        let mut kept = Fields::default();
         split_fields(fields, |name, value| {
             if name.eq_ignore_ascii_case(b"host") {
                 host.get_or_insert(value);
             }
-            if keep {
-                push_field(&mut kept, name, value);
+            if out.wants.headers {
+                push_field(&mut message.head, name, value);
             }
         });
-        message.head = if keep { kept } else { message.head };
         if let Some(RequestLine { method, target, .. }) = line {
-            request_texts(&mut message, method, target, host);
+            request_texts(message, method, target, host);
             exchange.method = kind_of(method);
         }
         exchange.gap = gap;
-        self.begin_request(exchange, message, mark, out);
+        let idle = self.halves[1].idle();
+        self.pairing.request(exchange, idle, out);
         if let Some(exchange) = self.pairing.current(Direction::ToServer) {
             exchange.cut(Direction::ToServer, None);
             anomaly.into_iter().for_each(|name| exchange.transaction.anomaly(name));
@@ -330,7 +311,9 @@ impl Http1 {
         if let Some(StatusLine { status: 100 | 102..=199, .. }) = line {
             return;
         }
-        let mut message = new_message(mark, out);
+        let protocol = line.map_or(Version::Http11, |line| line.version).protocol();
+        let exchange = self.pairing.response(protocol, out);
+        let message = exchange.begin(Direction::ToClient, out.fields(), mark);
         message.status = line.map(|line| line.status);
         if line.is_none() {
             // It may have been an interim response, and the final one began later.
@@ -339,9 +322,6 @@ impl Http1 {
         if out.wants.headers {
             split_fields(fields, |name, value| push_field(&mut message.head, name, value));
         }
-        let protocol = line.map_or(Version::Http11, |line| line.version).protocol();
-        let exchange = self.begin_response(protocol, mark, out);
-        exchange.transaction.response = Some(message);
         exchange.gap |= gap;
         anomaly.into_iter().for_each(|name| exchange.transaction.anomaly(name));
         self.pairing.response_cut(end, out);
@@ -364,11 +344,6 @@ impl Http1 {
             split_fields(chunked.trailer(), |name, value| push_field(trailers, name, value));
         }
     }
-}
-
-fn new_message(mark: Mark, out: &mut Sink<'_>) -> Message {
-    let head = out.fields();
-    Message { head, start: mark.start, packet: mark.packet, ..Message::default() }
 }
 
 fn push_field(fields: &mut Fields, name: &[u8], value: &[u8]) {

@@ -15,9 +15,10 @@ pub fn request_line(input: &[u8]) -> Option<(RequestLine<'_>, &[u8])> {
     let (method, rest) = method(input)?;
     let (target, rest) = rest.split_at_checked(run::<b'!', false>(rest))?;
     let (version, rest) = rest.split_first_chunk::<11>()?;
+    // Compared as a whole, where `match` goes byte by byte.
     let version = match version {
-        b" HTTP/1.1\r\n" => Version::Http11,
-        b" HTTP/1.0\r\n" => Version::Http10,
+        v if v == b" HTTP/1.1\r\n" => Version::Http11,
+        v if v == b" HTTP/1.0\r\n" => Version::Http10,
         _ => return None,
     };
     (!target.is_empty()).then_some((RequestLine { method, target, version }, rest))
@@ -26,11 +27,10 @@ pub fn request_line(input: &[u8]) -> Option<(RequestLine<'_>, &[u8])> {
 /// A method, and what comes behind the space that ends it.
 #[inline]
 fn method(input: &[u8]) -> Option<(&[u8], &[u8])> {
-    let len = match input {
-        [b'G', b'E', b'T', b' ', ..] => 3,
-        [b'P', b'O', b'S', b'T', b' ', ..] => 4,
-        _ => input.iter().position(|b| !is_token(*b)).filter(|len| *len > 0)?,
-    };
+    if input.starts_with(b"GET ") {
+        return Some((input.get(..3)?, input.get(4..)?));
+    }
+    let len = input.iter().position(|b| !is_token(*b)).filter(|len| *len > 0)?;
     let (method, rest) = input.split_at_checked(len)?;
     Some((method, rest.strip_prefix(b" ")?))
 }
@@ -41,8 +41,8 @@ fn method(input: &[u8]) -> Option<(&[u8], &[u8])> {
 pub fn status_line(input: &[u8]) -> Option<(StatusLine<'_>, &[u8])> {
     let (version, rest) = input.split_first_chunk::<9>()?;
     let version = match version {
-        b"HTTP/1.1 " => Version::Http11,
-        b"HTTP/1.0 " => Version::Http10,
+        v if v == b"HTTP/1.1 " => Version::Http11,
+        v if v == b"HTTP/1.0 " => Version::Http10,
         _ => return None,
     };
     let (digits, rest) = rest.split_first_chunk::<3>()?;
@@ -95,7 +95,7 @@ const PLAIN_NAME: [bool; 256] = {
 
 /// How many bytes at the beginning are not below `MIN` (at least a space),
 /// not DEL and, unless `HIGH`, ASCII.
-#[inline]
+#[inline(always)]
 fn run<const MIN: u8, const HIGH: bool>(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const TOPS: u64 = ONES << 7;
