@@ -4,11 +4,22 @@
 //! are reused from message to message, so that a decoder that keeps headers
 //! does not allocate per header.
 
-/// A piece of a [`Fields`] buffer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+use std::num::NonZeroU32;
+
+/// A piece of a [`Fields`] buffer. An `Option` of it takes no more room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     start: u32,
-    len: u32,
+    /// One more than the length.
+    past: NonZeroU32,
+}
+
+impl Span {
+    const EMPTY: Self = Self { start: 0, past: NonZeroU32::MIN };
+
+    fn len(self) -> usize {
+        self.past.get() as usize - 1
+    }
 }
 
 /// One header field, borrowed.
@@ -29,57 +40,84 @@ struct Entry {
 }
 
 /// An ordered list of fields, duplicates kept, and free text beside them.
+/// It is small where it is kept, since most messages leave it empty.
 #[derive(Clone, Debug, Default)]
-pub struct Fields {
+pub struct Fields(Option<Box<List>>);
+
+#[derive(Clone, Debug, Default)]
+struct List {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
 }
 
+/// Bytes that a list can hold: all places and lengths fit.
+const MOST: usize = u32::MAX as usize - 1;
+
+impl List {
+    /// Keeps text. What does not fit is cut, which no head limit allows to happen.
+    #[inline]
+    fn store(&mut self, text: &[u8]) -> Span {
+        let start = self.bytes.len();
+        let text = text.get(..MOST.saturating_sub(start)).unwrap_or(text);
+        self.bytes.extend_from_slice(text);
+        let past = NonZeroU32::MIN.saturating_add(text.len() as u32);
+        Span { start: start as u32, past }
+    }
+}
+
 impl Fields {
+    #[inline]
+    fn list(&mut self) -> &mut List {
+        self.0.get_or_insert_default()
+    }
+
     /// Appends a field whose value is known.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let name = self.store(name);
-        let value = Some(self.store(value));
-        self.entries.push(Entry { name, value });
+        let list = self.list();
+        let name = list.store(name);
+        let value = Some(list.store(value));
+        list.entries.push(Entry { name, value });
     }
 
     /// Appends a field whose value could not be resolved.
     pub fn push_unknown(&mut self, name: &[u8]) {
-        let name = self.store(name);
-        self.entries.push(Entry { name, value: None });
+        let list = self.list();
+        let name = list.store(name);
+        list.entries.push(Entry { name, value: None });
     }
 
     /// Keeps text that is not a field (a method, a target) in the same buffer.
-    /// Text past 4 GiB in all is cut, which no head limit allows to happen.
     #[inline]
     pub fn store(&mut self, text: &[u8]) -> Span {
-        let start = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        let room = usize::try_from(u32::MAX - start).unwrap_or(0);
-        let text = text.get(..room).unwrap_or(text);
-        self.bytes.extend_from_slice(text);
-        Span { start, len: u32::try_from(text.len()).unwrap_or(0) }
+        self.list().store(text)
     }
 
     /// Keeps several texts, in one go.
     #[inline]
     pub fn store_all<const N: usize>(&mut self, texts: [&[u8]; N]) -> [Span; N] {
-        self.bytes.reserve(texts.iter().map(|text| text.len()).sum());
-        let mut spans = [Span::default(); N];
+        let list = self.list();
+        list.bytes.reserve(texts.iter().map(|text| text.len()).sum());
+        let mut spans = [Span::EMPTY; N];
         for (span, text) in spans.iter_mut().zip(texts) {
-            *span = self.store(text);
+            *span = list.store(text);
         }
         spans
     }
 
     /// The text of a span of this buffer; empty for a span of another one.
     pub fn text(&self, span: Span) -> &[u8] {
+        let bytes = self.0.as_ref().map(|list| list.bytes.as_slice()).unwrap_or_default();
         let start = span.start as usize;
-        self.bytes.get(start..start + span.len as usize).unwrap_or_default()
+        bytes.get(start..start + span.len()).unwrap_or_default()
+    }
+
+    fn entries(&self) -> &[Entry] {
+        self.0.as_ref().map(|list| list.entries.as_slice()).unwrap_or_default()
     }
 
     /// All fields in wire order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.entries.iter().map(|entry| Field {
+        self.entries().iter().map(|entry| Field {
             name: self.text(entry.name),
             value: entry.value.map(|span| self.text(span)),
         })
@@ -97,23 +135,29 @@ impl Fields {
 
     /// How many fields there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries().len()
     }
 
     /// Whether there is no field (text may be stored all the same).
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries().is_empty()
     }
 
     /// Empties it, keeping the memory for reuse.
     pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.entries.clear();
+        if let Some(list) = &mut self.0 {
+            list.bytes.clear();
+            list.entries.clear();
+        }
     }
 
     /// Bytes of memory held.
+    #[inline]
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+        self.0.as_ref().map_or(0, |list| {
+            let entries = list.entries.capacity() * size_of::<Entry>();
+            size_of::<List>() + list.bytes.capacity() + entries
+        })
     }
 }
 

@@ -224,18 +224,23 @@ const POOLED_BYTES: usize = 64 << 10;
 impl Output {
     /// Takes a transaction's box and field lists back for reuse.
     pub fn recycle(&mut self, mut transaction: Box<Transaction>) {
-        for message in [&mut transaction.request, &mut transaction.response].into_iter().flatten() {
-            for fields in [&mut message.head, &mut message.trailers] {
-                let memory = fields.memory();
-                if memory > 0 && memory <= POOLED_BYTES && self.pool.len() < POOL {
-                    let mut fields = std::mem::take(fields);
-                    fields.clear();
-                    self.pool.push(fields);
-                }
-            }
+        let Transaction { request, response, .. } = &mut *transaction;
+        for message in [request, response].into_iter().flatten() {
+            self.keep(&mut message.head);
+            self.keep(&mut message.trailers);
         }
         if self.boxes.len() < POOL {
             self.boxes.push(transaction);
+        }
+    }
+
+    /// Keeps a field list for reuse, where it has memory, but not much.
+    #[inline]
+    fn keep(&mut self, fields: &mut Fields) {
+        if self.pool.len() < POOL && (1..=POOLED_BYTES).contains(&fields.memory()) {
+            let mut fields = std::mem::take(fields);
+            fields.clear();
+            self.pool.push(fields);
         }
     }
 
@@ -264,12 +269,14 @@ impl<'a> Sink<'a> {
     }
 
     /// An empty field list, reused where possible.
+    #[inline]
     pub fn fields(&mut self) -> Fields {
         self.output.pool.pop().unwrap_or_default()
     }
 
     /// A transaction of which nothing is known yet, in a box that is reused
     /// where possible: for decoders that fill it in place.
+    #[inline]
     pub fn blank(&mut self, protocol: &'static str) -> Box<Transaction> {
         match self.output.boxes.pop() {
             Some(mut used) => {
@@ -294,6 +301,7 @@ impl<'a> Sink<'a> {
 
     /// Puts a finished transaction out that was made in its box. Of one that
     /// has neither message only traces were seen: it is counted, not shown.
+    #[inline]
     pub fn boxed(&mut self, transaction: Box<Transaction>) {
         if transaction.request.is_none() && transaction.response.is_none() {
             self.anomaly("message-not-seen");

@@ -26,6 +26,43 @@ pub struct Facts<'b> {
     pub deflate: bool,
 }
 
+/// A field that [`Facts`] are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Host.
+    Host,
+    /// Upgrade.
+    Upgrade,
+    /// Content-Type.
+    ContentType,
+    /// Content-Length.
+    ContentLength,
+    /// HTTP2-Settings.
+    Settings,
+    /// Transfer-Encoding.
+    TransferEncoding,
+    /// Sec-WebSocket-Extensions.
+    Extensions,
+}
+
+impl Known {
+    /// The field of this name; None for all others.
+    #[inline]
+    pub fn of(name: &[u8]) -> Option<Self> {
+        let (known, spelled): (_, &[u8]) = match name.len() {
+            4 => (Self::Host, b"host"),
+            7 => (Self::Upgrade, b"upgrade"),
+            12 => (Self::ContentType, b"content-type"),
+            14 if matches!(name, [b'H' | b'h', ..]) => (Self::Settings, b"http2-settings"),
+            14 => (Self::ContentLength, b"content-length"),
+            17 => (Self::TransferEncoding, b"transfer-encoding"),
+            24 => (Self::Extensions, b"sec-websocket-extensions"),
+            _ => return None,
+        };
+        name.eq_ignore_ascii_case(spelled).then_some(known)
+    }
+}
+
 /// Content-Length as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Length {
@@ -77,22 +114,28 @@ impl<'b> Facts<'b> {
     /// Takes one field in.
     #[inline]
     pub fn field(&mut self, name: &[u8], value: &'b [u8]) {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
+        if let Some(known) = Known::of(name) {
+            self.take(known, value);
+        }
+    }
+
+    /// Takes in a field whose name is known.
+    #[inline]
+    pub fn take(&mut self, name: Known, value: &'b [u8]) {
+        match name {
+            Known::Host => {
                 self.host.get_or_insert(value);
             }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+            Known::Upgrade => {
                 self.upgrade.get_or_insert(value);
             }
-            12 if name.eq_ignore_ascii_case(b"content-type") => {
+            Known::ContentType => {
                 let prefix = value.get(..16);
                 self.grpc = prefix.is_some_and(|p| p.eq_ignore_ascii_case(b"application/grpc"));
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                value.split(|b| *b == b',').for_each(|text| self.length.add(text.trim_ascii()));
-            }
-            14 if name.eq_ignore_ascii_case(b"http2-settings") => self.settings = Some(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            Known::ContentLength => self.length.add_all(value),
+            Known::Settings => self.settings = Some(value),
+            Known::TransferEncoding => {
                 let last = value.rsplit(|b| *b == b',').next().unwrap_or_default().trim_ascii();
                 self.transfer = if last.eq_ignore_ascii_case(b"chunked") {
                     Transfer::Chunked
@@ -100,10 +143,9 @@ impl<'b> Facts<'b> {
                     Transfer::Other
                 };
             }
-            24 if name.eq_ignore_ascii_case(b"sec-websocket-extensions") => {
+            Known::Extensions => {
                 self.deflate |= memchr::memmem::find(value, b"permessage-deflate").is_some();
             }
-            _ => {}
         }
     }
 
@@ -146,16 +188,15 @@ impl<'b> Facts<'b> {
 }
 
 impl Length {
-    /// Adds a value of the list (RFC 9110 section 8.6 lets equal ones repeat).
-    fn add(&mut self, text: &[u8]) {
-        let number = (!text.is_empty())
-            .then(|| {
-                text.iter().try_fold(0u64, |sum, b| {
-                    let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
-                    sum.checked_mul(10)?.checked_add(digit)
-                })
-            })
-            .flatten();
+    /// Adds the values of a list (RFC 9110 section 8.6 lets equal ones repeat).
+    fn add_all(&mut self, list: &[u8]) {
+        match (*self, number(list)) {
+            (Self::Absent, Some(n)) => *self = Self::Bytes(n),
+            _ => list.split(|b| *b == b',').for_each(|text| self.add(number(text.trim_ascii()))),
+        }
+    }
+
+    fn add(&mut self, number: Option<u64>) {
         *self = match (*self, number) {
             (Self::Invalid, _) | (_, None) => Self::Invalid,
             (Self::Absent, Some(n)) => Self::Bytes(n),
@@ -163,6 +204,18 @@ impl Length {
             (Self::Bytes(old) | Self::Differing(old), Some(_)) => Self::Differing(old),
         };
     }
+}
+
+/// A decimal number of nothing but digits.
+fn number(text: &[u8]) -> Option<u64> {
+    let digit = |b: &u8| b.is_ascii_digit().then(|| u64::from(b - b'0'));
+    let sum = if text.len() < 20 {
+        // None of so few digits is too large.
+        text.iter().try_fold(0, |sum: u64, b| Some(sum.wrapping_mul(10).wrapping_add(digit(b)?)))
+    } else {
+        text.iter().try_fold(0u64, |sum, b| sum.checked_mul(10)?.checked_add(digit(b)?))
+    };
+    sum.filter(|_| !text.is_empty())
 }
 
 /// Hex digits of a chunk size: more do not fit 64 bits.

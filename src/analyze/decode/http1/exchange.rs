@@ -1,8 +1,10 @@
 //! One request and its response while they are being read, and the verdict
 //! on them once they are put out.
 
+use super::half::Mark;
 use crate::analyze::decode::grpc::Call;
 use crate::analyze::decode::{Direction, End, Sink};
+use crate::analyze::fields::Fields;
 use crate::analyze::transaction::{Completeness, Message, Outcome, Transaction, Value};
 use crate::time::Timestamp;
 
@@ -67,6 +69,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// Nothing of it was seen yet.
+    #[inline]
     pub fn new(protocol: &'static str, out: &mut Sink<'_>) -> Self {
         Self {
             transaction: out.blank(protocol),
@@ -85,7 +88,21 @@ impl Exchange {
         }
     }
 
+    /// The message that goes this way begins.
+    #[inline]
+    pub fn begin(&mut self, direction: Direction, head: Fields, mark: Mark) -> &mut Message {
+        self.parts[direction.index()] = Part::Open;
+        self.latest[direction.index()] = mark.end;
+        let message =
+            Message { head, start: mark.start, packet: mark.packet, ..Message::default() };
+        match direction {
+            Direction::ToServer => self.transaction.request.insert(message),
+            Direction::ToClient => self.transaction.response.insert(message),
+        }
+    }
+
     /// The message that goes this way.
+    #[inline]
     pub fn message(&mut self, direction: Direction) -> Option<&mut Message> {
         match direction {
             Direction::ToServer => self.transaction.request.as_mut(),
@@ -94,6 +111,7 @@ impl Exchange {
     }
 
     /// Takes in that bytes of the message were captured at `at`.
+    #[inline]
     pub fn seen(&mut self, direction: Direction, at: Option<Timestamp>) {
         let so_far = self.latest[direction.index()];
         if let Some(message) = self.message(direction) {
@@ -102,6 +120,7 @@ impl Exchange {
     }
 
     /// Counts body bytes, seen or known to be missing.
+    #[inline]
     pub fn body(&mut self, direction: Direction, data: &[u8]) {
         if let Some(message) = self.message(direction) {
             message.body_bytes += data.len() as u64;
@@ -123,6 +142,7 @@ impl Exchange {
     }
 
     /// The end of a message was seen.
+    #[inline]
     pub fn ends(&mut self, direction: Direction) {
         self.parts[direction.index()] = Part::Whole;
         let end = self.latest[direction.index()];
@@ -138,17 +158,20 @@ impl Exchange {
     }
 
     /// Time of its first byte.
+    #[inline]
     pub fn start(&self) -> Option<Timestamp> {
         self.transaction.rank()
     }
 
     /// Bytes of memory held, without itself.
+    #[inline]
     pub fn memory(&self) -> usize {
         let message = |m: &Option<Message>| m.as_ref().map_or(0, Message::memory);
         message(&self.transaction.request) + message(&self.transaction.response)
     }
 
     /// The transaction with its verdict.
+    #[inline]
     pub fn finish(mut self) -> Box<Transaction> {
         self.transaction.outcome = self.outcome();
         self.transaction.completeness = self.completeness();
@@ -156,12 +179,13 @@ impl Exchange {
             let count = Value::Number(self.informational);
             self.transaction.attributes.push(("http.informational", count));
         }
-        if let Some(call) = self.call {
+        if let Some(call) = self.call.take() {
             call.finish(&mut self.transaction);
         }
         self.transaction
     }
 
+    #[inline]
     fn outcome(&self) -> Outcome {
         let status = self.transaction.status().map_or(Outcome::Unknown, Outcome::of_status);
         match (self.parts, self.closed) {
@@ -175,6 +199,7 @@ impl Exchange {
         }
     }
 
+    #[inline]
     fn completeness(&self) -> Completeness {
         let ended = |end| matches!(end, Some(End::Fin | End::Reset(_)) | None);
         if self.gap {

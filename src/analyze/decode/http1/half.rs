@@ -45,6 +45,13 @@ pub struct Mark {
     pub last: u64,
 }
 
+impl Mark {
+    /// Of bytes of one chunk.
+    pub fn new(at: Option<Timestamp>, packet: u64) -> Self {
+        Self { start: at, end: at, packet, last: packet }
+    }
+}
+
 /// A chunk that waits.
 #[derive(Debug)]
 pub struct Held {
@@ -167,7 +174,7 @@ impl Half {
     /// Takes in where bytes of a head come from.
     pub fn touch(&mut self, at: Option<Timestamp>, packet: u64) {
         if self.carry.is_empty() {
-            self.mark = Mark { start: at, end: at, packet, last: packet };
+            self.mark = Mark::new(at, packet);
         } else {
             self.mark.start = earliest(self.mark.start, at);
             self.mark.end = latest(self.mark.end, at);

@@ -1,8 +1,9 @@
 //! Heads of HTTP/1 messages: bytes in, borrowed values out.
 //!
-//! A fast scan takes the plainest heads, `httparse` all else that RFC 9112
-//! allows; what it refuses and real peers send all the same goes to a lenient
-//! line splitter, and is then marked as malformed. Pure: no state, no framing rules (see `body`), no pairing.
+//! The plainest heads are read by `scan`, all else that RFC 9112 allows by
+//! `httparse`; what it refuses and real peers send all the same goes to a
+//! lenient line splitter, and is then marked as malformed. Pure: no state, no
+//! framing rules (see `body`), no pairing.
 
 use std::mem::MaybeUninit;
 
@@ -161,7 +162,7 @@ pub fn parse_request<'h, 'b>(
 
 /// The lowest status that there is (RFC 9110 section 15): `HTTP/1.1 020` is no
 /// status line.
-const LOWEST_STATUS: u16 = 100;
+pub const LOWEST_STATUS: u16 = 100;
 
 /// Reads a response head (RFC 9112 sections 4 and 5).
 pub fn parse_response<'h, 'b>(
@@ -191,116 +192,6 @@ pub fn parse_response<'h, 'b>(
         return Err(HeadError::NotResponse);
     }
     lenient(input, error, status_line, HeadError::NotResponse)
-}
-
-/// The first line of a head that ends it with CRLF, and what comes behind.
-#[inline]
-pub fn scan_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = memchr(b'\n', input)?;
-    let (line, rest) = input.split_at_checked(end + 1)?;
-    Some((line.strip_suffix(b"\r\n")?, rest))
-}
-
-/// Reads the field lines that nearly all heads have: CRLF line ends, names of
-/// letters, digits and hyphens, values without control bytes. Calls `f` with
-/// each field, and gives their length up to behind the empty line. None says
-/// nothing: the slower parsers decide. About twice as fast as `httparse`,
-/// since only names are looked at byte by byte.
-#[inline]
-pub fn scan_fields<'b>(input: &'b [u8], mut f: impl FnMut(&'b [u8], &'b [u8])) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let rest = input.get(at..)?;
-        let end = memchr(b'\n', rest)?;
-        let line = rest.get(..end)?.strip_suffix(b"\r")?;
-        at += end + 1;
-        if line.is_empty() {
-            return Some(at);
-        }
-        let colon = line.iter().position(|b| !PLAIN_NAME[usize::from(*b)])?;
-        let (name, value) = line.split_at_checked(colon)?;
-        let value = value.strip_prefix(b":")?;
-        if name.is_empty() || has_control(value) {
-            return None;
-        }
-        f(name, value.trim_ascii());
-    }
-}
-
-/// Bytes of the field names that the fast scan takes: one look-up a byte.
-const PLAIN_NAME: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'-';
-        byte += 1;
-    }
-    table
-};
-
-/// Whether there is a control byte; a loop that compiles to vector code.
-fn has_control(bytes: &[u8]) -> bool {
-    bytes.iter().fold(false, |found, b| found | (*b < b' ') | (*b == 0x7f))
-}
-
-/// A request line as RFC 9112 section 3 has it, in ASCII.
-pub fn strict_request_line(line: &[u8]) -> Option<RequestLine<'_>> {
-    let (line, version) = strict_version(line)?;
-    let line = line.strip_suffix(b" ")?;
-    let end = memchr(b' ', line)?;
-    let (method, target) = line.split_at_checked(end)?;
-    let target = target.strip_prefix(b" ")?;
-    let known = matches!(method, b"GET" | b"POST" | b"PUT" | b"HEAD");
-    let fine = known || !method.is_empty() && method.iter().all(|b| is_token(*b));
-    (fine && !target.is_empty() && is_graphic(target)).then_some(RequestLine {
-        method,
-        target,
-        version,
-    })
-}
-
-/// Whether there are but visible ASCII characters. Eight bytes at a time: a
-/// carry between them can only make a word suspicious that is none.
-fn is_graphic(bytes: &[u8]) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let exact = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
-    let (words, rest) = bytes.as_chunks::<8>();
-    let plain = |bytes: &[u8; 8]| {
-        let word = u64::from_le_bytes(*bytes);
-        let low = word.wrapping_sub(ONES * 0x21);
-        let odd = (word | low | word.wrapping_add(ONES)) & (ONES << 7);
-        odd == 0 || exact(bytes)
-    };
-    words.iter().all(plain) && exact(rest)
-}
-
-fn strict_version(line: &[u8]) -> Option<(&[u8], Version)> {
-    let (line, version) = line.split_last_chunk::<8>()?;
-    match version {
-        b"HTTP/1.1" => Some((line, Version::Http11)),
-        b"HTTP/1.0" => Some((line, Version::Http10)),
-        _ => None,
-    }
-}
-
-/// A status line as RFC 9112 section 4 has it, in ASCII.
-pub fn strict_status_line(line: &[u8]) -> Option<StatusLine<'_>> {
-    let (version, rest) = line.split_first_chunk::<9>()?;
-    let version = match version {
-        b"HTTP/1.1 " => Version::Http11,
-        b"HTTP/1.0 " => Version::Http10,
-        _ => return None,
-    };
-    let (&[a, b, c], rest) = rest.split_first_chunk::<3>()?;
-    if ![a, b, c].iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let status = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
-    if status < LOWEST_STATUS {
-        return None;
-    }
-    let reason = if rest.is_empty() { rest } else { rest.strip_prefix(b" ")? };
-    (reason.is_ascii() && !has_control(reason)).then_some(StatusLine { version, status, reason })
 }
 
 /// Reads a head that `httparse` refused with `error`.

@@ -1,166 +1,215 @@
-//! Field sections seen before and what they said.
+//! Field lines seen before.
 //!
 //! Clients and servers repeat themselves: the field lines of one head mostly
-//! are those of an earlier one, byte for byte. Comparing bytes is several
-//! times faster than reading lines. This remembers what a pure function gave,
-//! so it changes nothing but speed; each thread has its own.
+//! are those of an earlier one, but for a date, a length or an id. Comparing
+//! bytes is several times faster than reading lines, so only the lines that
+//! differ from those of an earlier head are read. A line says the same
+//! wherever it stands, so this changes nothing but speed; each thread has its
+//! own.
 
 use std::cell::RefCell;
 
-use super::body::{Facts, Length, Transfer};
+use super::body::{Facts, Known};
+use super::scan;
 
-/// Slots of a thread, a power of two: servers answer the same few hundred
-/// things within a second, for which their `Date` is the same. Two slots, of
-/// an even and an odd number, are one place.
-const SLOTS: usize = 1024;
-/// Longest field section that is remembered. With [`SLOTS`] it bounds a
-/// thread to 420 KB.
-const BYTES: usize = 384;
-/// Bytes that choose the slot: enough to reach `Content-Length` in what
-/// common servers send, and few enough not to run far into a body.
-const CHOOSING: usize = 128;
-
-/// What a field section says, without borrowing from it. Only of sections
-/// that hold nothing else that [`Facts`] knows.
-#[derive(Clone, Copy)]
-struct Said {
-    length: Length,
-    transfer: Transfer,
-    /// Where the value of Host begins and ends.
-    host: Option<(u16, u16)>,
-}
-
-struct Slot {
-    /// 0 in an empty slot.
-    len: u16,
-    said: Said,
-    bytes: [u8; BYTES],
-}
-
-impl Slot {
-    #[inline]
-    fn begins(&self, bytes: &[u8]) -> bool {
-        let len = usize::from(self.len);
-        len > 0 && bytes.get(..len).is_some_and(|bytes| self.bytes.get(..len) == Some(bytes))
-    }
-}
-
-const EMPTY: Slot = Slot {
-    len: 0,
-    said: Said { length: Length::Absent, transfer: Transfer::Absent, host: None },
-    bytes: [0; BYTES],
-};
+/// Sections that a thread remembers: one of each kind of client and server.
+const SLOTS: usize = 64;
+/// Longest section that is remembered. With [`SLOTS`] it bounds a thread to
+/// less than 600 KB.
+const BYTES: usize = 2048;
+/// A section is forgotten for another one once that many in a row have had
+/// little of it.
+const PATIENCE: u8 = 4;
 
 thread_local! {
     /// None of them until the first is needed.
-    static SEEN: RefCell<Vec<Slot>> = const { RefCell::new(Vec::new()) };
+    static SEEN: RefCell<Vec<Section>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The first slot of a section that begins `bytes`.
-#[derive(Clone, Copy)]
-pub struct Place(usize);
-
-/// Chooses the place of a section that begins `bytes`. What shares a place
-/// costs time and nothing else, so that the hash may be weak.
+/// Reads the field section that begins `input` and gives its length with the
+/// empty line. None says nothing, as in [`super::scan`]; `facts` are then void.
 #[inline]
-pub fn place(bytes: &[u8]) -> Place {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let bytes = bytes.get(..CHOOSING).unwrap_or(bytes);
-    let (words, _) = bytes.as_chunks::<16>();
-    let sum = words.iter().fold(bytes.len() as u64, |sum, word| {
-        let (a, b) = halves(u128::from_le_bytes(*word));
-        let product = u128::from(a ^ ODD) * u128::from(b ^ !ODD);
-        let (low, high) = halves(product);
-        sum.rotate_left(19) ^ low ^ high
-    });
-    Place(((sum.wrapping_mul(ODD) >> 32) as usize % SLOTS) & !1)
-}
-
-fn halves(word: u128) -> (u64, u64) {
-    (word as u64, (word >> 64) as u64)
-}
-
-/// What the section that begins `bytes` says, and its length with the empty
-/// line, if it was seen before.
-#[inline]
-pub fn get(place: Place, bytes: &[u8]) -> Option<(Facts<'_>, usize)> {
-    SEEN.with_borrow(|slots| {
-        let pair = slots.get(place.0..place.0 + 2)?;
-        let slot = pair.iter().find(|slot| slot.begins(bytes))?;
-        let len = usize::from(slot.len);
-        let Said { length, transfer, host } = slot.said;
-        let host = host.and_then(|(from, to)| bytes.get(usize::from(from)..usize::from(to)));
-        Some((Facts { length, transfer, host, ..Facts::default() }, len))
+pub fn read<'b>(input: &'b [u8], facts: &mut Facts<'b>) -> Option<usize> {
+    SEEN.with_borrow_mut(|sections| {
+        if sections.is_empty() {
+            sections.resize_with(SLOTS, Section::default);
+        }
+        sections.get_mut(place(input))?.read(input, facts)
     })
 }
 
-/// Remembers what a section says, if it can be.
-#[inline(never)]
-pub fn put(place: Place, section: &[u8], facts: &Facts<'_>) {
-    let Facts {
-        length,
-        transfer,
-        host,
-        upgrade: None,
-        settings: None,
-        grpc: false,
-        deflate: false,
-    } = *facts
-    else {
-        return;
-    };
-    if section.len() > BYTES {
-        return;
+/// Chooses where a section is remembered, by how it begins. What shares a place
+/// costs time and nothing else, so that the hash may be weak.
+#[inline]
+fn place(bytes: &[u8]) -> usize {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let begin = bytes.first_chunk::<8>().map_or(0, |begin| u64::from_le_bytes(*begin));
+    (begin.wrapping_mul(ODD) >> 32) as usize % SLOTS
+}
+
+/// A field line of a section.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Where in the section it begins, and ends with its line end.
+    start: u16,
+    end: u16,
+    /// Length of the name with the colon.
+    name: u16,
+    /// Where in the line the value is.
+    value: (u16, u16),
+    /// What it is to [`Facts`].
+    field: Option<Known>,
+}
+
+impl Line {
+    fn len(&self) -> usize {
+        usize::from(self.end - self.start)
     }
-    let host = match host {
-        Some(host) => {
-            let from = (host.as_ptr() as usize).wrapping_sub(section.as_ptr() as usize);
-            let (Ok(from), Ok(to)) = (u16::try_from(from), u16::try_from(from + host.len())) else {
-                return;
-            };
-            Some((from, to))
+
+    /// Says what the line says, which begins `input`.
+    #[inline]
+    fn say<'b>(&self, input: &'b [u8], facts: &mut Facts<'b>) {
+        if let Some(field) = self.field {
+            let value = input.get(usize::from(self.value.0)..usize::from(self.value.1));
+            facts.take(field, value.unwrap_or_default());
         }
-        None => None,
-    };
-    SEEN.with_borrow_mut(|slots| {
-        if slots.is_empty() {
-            slots.resize_with(SLOTS, || EMPTY);
+    }
+}
+
+/// A section seen before: its bytes with the empty line, and its field lines.
+#[derive(Default)]
+struct Section {
+    bytes: Vec<u8>,
+    lines: Vec<Line>,
+    /// How many in a row have had little of it.
+    misses: u8,
+}
+
+impl Section {
+    #[inline]
+    fn read<'b>(&mut self, input: &'b [u8], facts: &mut Facts<'b>) -> Option<usize> {
+        let (mut at, mut index, mut other) = (0, 0, 0);
+        loop {
+            let rest = input.get(at..)?;
+            let (lines, len) = self.repeated(index, rest, facts);
+            at += len;
+            index += lines;
+            let rest = input.get(at..)?;
+            if scan::is_end(rest) {
+                at += b"\r\n".len();
+                break;
+            }
+            let line = self.line(index, at, rest)?;
+            line.say(rest, facts);
+            if !self.renew(index, &line, rest) {
+                other += line.len();
+            }
+            at += line.len();
+            index += 1;
         }
-        // The one that came last stays, the other goes.
-        if slots.get(place.0).is_some_and(|slot| slot.len > 0) {
-            slots.swap(place.0, place.0 + 1);
+        self.judge(input.get(..at)?, other);
+        Some(at)
+    }
+
+    /// Passes over the lines that begin `input` and are those from number
+    /// `index` on. Says how many they are, and their length.
+    #[inline]
+    fn repeated<'b>(&self, index: usize, input: &'b [u8], facts: &mut Facts<'b>) -> (usize, usize) {
+        let lines = self.lines.get(index..).unwrap_or_default();
+        let Some(first) = lines.first() else { return (0, 0) };
+        let start = usize::from(first.start);
+        let known = self.bytes.get(start..).unwrap_or_default();
+        let same = if input.starts_with(known) { known.len() } else { common(known, input) };
+        let (mut count, mut len) = (0, 0);
+        for line in lines {
+            let end = usize::from(line.end) - start;
+            if end > same {
+                break;
+            }
+            if line.field.is_some() {
+                line.say(input.get(len..).unwrap_or_default(), facts);
+            }
+            (count, len) = (count + 1, end);
         }
-        let Some(slot) = slots.get_mut(place.0) else { return };
-        let Some(bytes) = slot.bytes.get_mut(..section.len()) else { return };
-        bytes.copy_from_slice(section);
-        slot.len = section.len() as u16;
-        slot.said = Said { length, transfer, host };
-    });
+        (count, len)
+    }
+
+    /// Reads the line that begins `input`, at `start`, which has number
+    /// `index`. Most often it has the name that it had before.
+    #[inline]
+    fn line(&self, index: usize, start: usize, input: &[u8]) -> Option<Line> {
+        let before = self.lines.get(index).filter(|line| {
+            let name = usize::from(line.start)..usize::from(line.start + line.name);
+            self.bytes.get(name).is_some_and(|name| input.starts_with(name))
+        });
+        let (name, field) = match before {
+            Some(line) => (usize::from(line.name), line.field),
+            None => {
+                let name = scan::name(input)?;
+                (name, Known::of(input.get(..name - 1)?))
+            }
+        };
+        let (value, len) = scan::value(input, name)?;
+        let [start, end, name, from, to] =
+            [start, start + len, name, value.start, value.end].map(u16::try_from);
+        Some(Line {
+            start: start.ok()?,
+            end: end.ok()?,
+            name: name.ok()?,
+            value: (from.ok()?, to.ok()?),
+            field,
+        })
+    }
+
+    /// Puts a line in the place of that of number `index`, where it fits.
+    #[inline]
+    fn renew(&mut self, index: usize, line: &Line, input: &[u8]) -> bool {
+        let Some(before) = self.lines.get_mut(index) else { return false };
+        let bytes = self.bytes.get_mut(usize::from(before.start)..usize::from(before.end));
+        let (Some(bytes), Some(input)) = (bytes, input.get(..line.len())) else { return false };
+        if bytes.len() != input.len() {
+            return false;
+        }
+        bytes.copy_from_slice(input);
+        *before = Line { start: before.start, end: before.end, ..*line };
+        true
+    }
+
+    /// Learns a section, `other` bytes of which were not to be found here, if
+    /// that is better than the one that is known.
+    #[inline]
+    fn judge(&mut self, section: &[u8], other: usize) {
+        if other <= section.len() / 2 {
+            self.misses = 0;
+            return;
+        }
+        self.misses = self.misses.saturating_add(1);
+        if (self.lines.is_empty() || self.misses >= PATIENCE) && section.len() <= BYTES {
+            self.learn(section);
+        }
+    }
+
+    #[inline(never)]
+    fn learn(&mut self, section: &[u8]) {
+        *self = Self { bytes: section.to_vec(), ..Self::default() };
+        let mut at = 0;
+        while let Some(rest) = section.get(at..)
+            && let Some(line) = self.line(self.lines.len(), at, rest)
+        {
+            self.lines.push(line);
+            at += line.len();
+        }
+    }
+}
+
+/// How many bytes both have in common at the beginning, in whole blocks.
+#[inline]
+fn common(known: &[u8], input: &[u8]) -> usize {
+    let (blocks, _) = known.as_chunks::<32>();
+    let (others, _) = input.as_chunks::<32>();
+    blocks.iter().zip(others).take_while(|(block, other)| block == other).count() * 32
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::head::scan_fields;
-    use super::*;
-
-    #[test]
-    fn a_section_seen_before_says_the_same() {
-        let section = b"Host: a.example\r\nContent-Length: 5\r\n\r\n";
-        let mut facts = Facts::default();
-        let len = scan_fields(section, |name, value| facts.field(name, value)).unwrap();
-        assert_eq!(len, section.len());
-        put(place(section), section, &facts);
-        let again = [&section[..], b"hello"].concat();
-        assert!(get(place(section), b"Host: a.example\r\nContent-Length: 6\r\n\r\n").is_none());
-        assert_eq!(get(place(section), &again), Some((facts, len)));
-        assert_eq!(get(place(section), &section[..20]), None);
-    }
-
-    #[test]
-    fn what_more_depends_on_is_not_remembered() {
-        let section = b"Upgrade: websocket\r\n\r\n";
-        let facts = Facts { upgrade: Some(b"websocket"), ..Facts::default() };
-        put(place(section), section, &facts);
-        assert_eq!(get(place(section), section), None);
-    }
-}
+#[path = "tests/memo.rs"]
+mod tests;

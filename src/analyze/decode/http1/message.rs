@@ -5,10 +5,10 @@ use super::exchange::{Exchange, Method, Part};
 use super::half::{Mark, State};
 use super::head::{
     FieldLines, Head, Parsed, RequestLine, StatusLine, Version, may_be_request, may_be_response,
-    parse_request, parse_response, request_line, scan_fields, scan_line, slots, split_fields,
-    status_line, strict_request_line, strict_status_line, unfold, without_cr,
+    parse_request, parse_response, request_line, slots, split_fields, status_line, unfold,
+    without_cr,
 };
-use super::{Detector, Http1, Mode, log, memo, websocket};
+use super::{Detector, Http1, Mode, log, memo, scan, websocket};
 use crate::analyze::decode::grpc::Call;
 use crate::analyze::decode::{Direction, End, Late, Sink, http2};
 use crate::analyze::fields::Fields;
@@ -21,6 +21,7 @@ impl Http1 {
     /// Reads a head at the beginning of `input` and says how many bytes it
     /// took; None while it is not whole. Bytes that are no head take none
     /// and start resynchronisation.
+    #[inline]
     pub(super) fn whole_head(
         &mut self,
         direction: Direction,
@@ -28,9 +29,21 @@ impl Http1 {
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> Option<usize> {
-        if let Some(used) = self.plain_head(direction, mark, input, out) {
-            return Some(used);
+        match self.plain_head(direction, mark, input, out) {
+            None => self.unusual_head(direction, mark, input, out),
+            used => used,
         }
+    }
+
+    /// The same for one that is not like nearly all.
+    #[inline(never)]
+    fn unusual_head(
+        &mut self,
+        direction: Direction,
+        mark: Mark,
+        input: &[u8],
+        out: &mut Sink<'_>,
+    ) -> Option<usize> {
         let mut slots = slots();
         let used = match direction {
             Direction::ToServer => match parse_request(input, &mut slots) {
@@ -59,7 +72,8 @@ impl Http1 {
         Some(used.unwrap_or(0))
     }
 
-    /// Reads a head that is like nearly all; None says nothing.
+    /// Reads a head that is like nearly all; None says nothing, and nothing
+    /// has happened.
     #[inline]
     fn plain_head(
         &mut self,
@@ -68,30 +82,24 @@ impl Http1 {
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> Option<usize> {
-        let (line, rest) = scan_line(input)?;
-        let place = memo::place(rest);
-        let (facts, len) = match memo::get(place, rest) {
-            Some(known) => known,
-            None => {
-                let mut facts = Facts::default();
-                let len = scan_fields(rest, |name, value| facts.field(name, value))?;
-                memo::put(place, rest.get(..len)?, &facts);
-                (facts, len)
-            }
-        };
-        let used = input.len() - rest.len() + len;
-        let (fields, malformed) = (FieldLines::Lenient(rest.get(..len)?), false);
-        match direction {
+        let mut facts = Facts::default();
+        let (rest, len) = match direction {
             Direction::ToServer => {
-                let line = strict_request_line(line)?;
-                self.request_head(&Head { line, fields, malformed }, &facts, mark, out);
+                let (line, rest) = scan::request_line(input)?;
+                let len = memo::read(rest, &mut facts)?;
+                let fields = FieldLines::Lenient(rest.get(..len)?);
+                self.request_head(&Head { line, fields, malformed: false }, &facts, mark, out);
+                (rest, len)
             }
             Direction::ToClient => {
-                let line = strict_status_line(line)?;
-                self.response_head(&Head { line, fields, malformed }, &facts, mark, out);
+                let (line, rest) = scan::status_line(input)?;
+                let len = memo::read(rest, &mut facts)?;
+                let fields = FieldLines::Lenient(rest.get(..len)?);
+                self.response_head(&Head { line, fields, malformed: false }, &facts, mark, out);
+                (rest, len)
             }
-        }
-        Some(used)
+        };
+        Some(input.len() - rest.len() + len)
     }
 
     fn request_head(
@@ -104,39 +112,23 @@ impl Http1 {
         let RequestLine { method, target, version } = head.line;
         out.event(Direction::ToServer, mark.start, || log::request(head, facts.host));
         let mut exchange = Exchange::new(version.protocol(), out);
-        let mut message = new_message(mark, out);
-        request_texts(&mut message, method, target, facts.host);
+        let message = exchange.begin(Direction::ToServer, out.fields(), mark);
+        request_texts(message, method, target, facts.host);
         if out.wants.headers || facts.grpc {
             head.fields.each(|name, value| push_field(&mut message.head, name, value));
+        }
+        if facts.grpc {
+            exchange.call = Call::detect(message);
         }
         exchange.method = kind_of(method);
         exchange.hold = exchange.method == Method::Connect || facts.upgrade.is_some();
         if facts.upgrade.is_some() {
             exchange.settings = facts.settings.map(Box::from);
         }
-        if facts.grpc {
-            exchange.call = Call::detect(&message);
-        }
-        self.begin_request(exchange, message, mark, out);
-        let framing = facts.request_framing();
-        if let Some(exchange) = self.pairing.current(Direction::ToServer) {
-            head_anomalies(exchange, head.malformed, facts);
-        }
-        self.body_begins(Direction::ToServer, framing, mark, out);
-    }
-
-    fn begin_request(
-        &mut self,
-        mut exchange: Exchange,
-        message: Message,
-        mark: Mark,
-        out: &mut Sink<'_>,
-    ) {
-        exchange.transaction.request = Some(message);
-        exchange.parts[0] = Part::Open;
-        exchange.latest[0] = mark.end;
+        head_anomalies(&mut exchange, head.malformed, facts);
         let idle = self.halves[1].idle();
         self.pairing.request(exchange, idle, out);
+        self.body_begins(Direction::ToServer, facts.request_framing(), mark, out);
     }
 
     fn response_head(
@@ -153,21 +145,16 @@ impl Http1 {
             return self.ready(Direction::ToClient);
         }
         let kept = if out.wants.headers { out.fields() } else { Fields::default() };
-        let mut message = Message {
-            head: kept,
-            start: mark.start,
-            packet: mark.packet,
-            status: Some(status),
-            ..Message::default()
-        };
-        let exchange = self.begin_response(version.protocol(), mark, out);
-        if out.wants.headers || facts.grpc || exchange.call.is_some() {
+        let exchange = self.pairing.response(version.protocol(), out);
+        let known = exchange.call.is_some();
+        let message = exchange.begin(Direction::ToClient, kept, mark);
+        message.status = Some(status);
+        if out.wants.headers || facts.grpc || known {
             head.fields.each(|name, value| push_field(&mut message.head, name, value));
         }
-        if facts.grpc && exchange.call.is_none() {
-            exchange.call = Call::detect(&message);
+        if facts.grpc && !known {
+            exchange.call = Call::detect(message);
         }
-        exchange.transaction.response = Some(message);
         head_anomalies(exchange, head.malformed, facts);
         // A tentative pair says nothing for certain about the body.
         let method = if exchange.tentative { Method::Unknown } else { exchange.method };
@@ -188,17 +175,6 @@ impl Http1 {
             _ => self.body_begins(Direction::ToClient, framing, mark, out),
         }
         self.release(out);
-    }
-
-    fn begin_response(
-        &mut self,
-        protocol: &'static str,
-        mark: Mark,
-        out: &mut Sink<'_>,
-    ) -> &mut Exchange {
-        let exchange = self.pairing.response(protocol, out);
-        exchange.latest[1] = mark.end;
-        exchange
     }
 
     /// A direction is between messages.
@@ -316,25 +292,23 @@ impl Http1 {
         let line = request_line(line);
         let protocol = line.map_or(Version::Http11, |line| line.version).protocol();
         let mut exchange = Exchange::new(protocol, out);
-        let mut message = new_message(mark, out);
+        let message = exchange.begin(Direction::ToServer, out.fields(), mark);
         let mut host = None;
-        let keep = out.wants.headers;
-        let mut kept = Fields::default();
         split_fields(fields, |name, value| {
             if name.eq_ignore_ascii_case(b"host") {
                 host.get_or_insert(value);
             }
-            if keep {
-                push_field(&mut kept, name, value);
+            if out.wants.headers {
+                push_field(&mut message.head, name, value);
             }
         });
-        message.head = if keep { kept } else { message.head };
         if let Some(RequestLine { method, target, .. }) = line {
-            request_texts(&mut message, method, target, host);
+            request_texts(message, method, target, host);
             exchange.method = kind_of(method);
         }
         exchange.gap = gap;
-        self.begin_request(exchange, message, mark, out);
+        let idle = self.halves[1].idle();
+        self.pairing.request(exchange, idle, out);
         if let Some(exchange) = self.pairing.current(Direction::ToServer) {
             exchange.cut(Direction::ToServer, None);
             anomaly.into_iter().for_each(|name| exchange.transaction.anomaly(name));
@@ -356,7 +330,9 @@ impl Http1 {
         if let Some(StatusLine { status: 100 | 102..=199, .. }) = line {
             return;
         }
-        let mut message = new_message(mark, out);
+        let protocol = line.map_or(Version::Http11, |line| line.version).protocol();
+        let exchange = self.pairing.response(protocol, out);
+        let message = exchange.begin(Direction::ToClient, out.fields(), mark);
         message.status = line.map(|line| line.status);
         if line.is_none() {
             // It may have been an interim response, and the final one began later.
@@ -365,9 +341,6 @@ impl Http1 {
         if out.wants.headers {
             split_fields(fields, |name, value| push_field(&mut message.head, name, value));
         }
-        let protocol = line.map_or(Version::Http11, |line| line.version).protocol();
-        let exchange = self.begin_response(protocol, mark, out);
-        exchange.transaction.response = Some(message);
         exchange.gap |= gap;
         anomaly.into_iter().for_each(|name| exchange.transaction.anomaly(name));
         self.pairing.response_cut(end, out);
@@ -390,11 +363,6 @@ impl Http1 {
             split_fields(chunked.trailer(), |name, value| push_field(trailers, name, value));
         }
     }
-}
-
-fn new_message(mark: Mark, out: &mut Sink<'_>) -> Message {
-    let head = out.fields();
-    Message { head, start: mark.start, packet: mark.packet, ..Message::default() }
 }
 
 fn push_field(fields: &mut Fields, name: &[u8], value: &[u8]) {

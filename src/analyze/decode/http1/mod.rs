@@ -1,9 +1,9 @@
 //! HTTP/1.1 and HTTP/1.0 (RFC 9112): the state machine of each direction.
 //!
-//! The reference decoder: `head` and `body` are pure parsers, `half` is one
-//! direction's place in its bytes, `pairing` finds the request of each
-//! response, `exchange` is a transaction in the making and its verdict, `log`
-//! prints heads. This file drives them.
+//! The reference decoder: `scan`, `head` and `body` are pure parsers, `memo`
+//! remembers field lines, `half` is one direction's place in its bytes,
+//! `pairing` finds the request of each response, `exchange` is a transaction
+//! in the making and its verdict, `log` prints heads. This file drives them.
 //!
 //! A chunk is read in place: a head inside one chunk is never copied, body
 //! bytes are passed over by arithmetic. Only a head that straddles chunks is
@@ -24,6 +24,7 @@ mod memo;
 mod message;
 mod pairing;
 mod probe;
+mod scan;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +35,7 @@ use crate::time::Timestamp;
 
 use body::{Framing, Piece};
 use exchange::Exchange;
-use half::{Half, Held, State};
+use half::{Half, Held, Mark, State};
 use head::may_begin;
 use pairing::{Doubt, Pairing};
 
@@ -108,6 +109,7 @@ impl Decoder for Http1 {
 }
 
 impl Http1 {
+    #[inline]
     fn half(&mut self, direction: Direction) -> &mut Half {
         &mut self.halves[direction.index()]
     }
@@ -144,6 +146,7 @@ impl Http1 {
 
     /// Takes some of `input` and says how much. Where that is nothing, the
     /// state has changed and the next call takes some.
+    #[inline]
     fn step(
         &mut self,
         direction: Direction,
@@ -153,19 +156,8 @@ impl Http1 {
     ) -> usize {
         let half = &mut self.halves[direction.index()];
         match &mut half.state {
-            State::Head => self.head(direction, chunk, input, out),
-            State::Resync => {
-                let (found, passed) = half.resync(direction, input, chunk.at, chunk.packet);
-                let carry = if found { std::mem::take(&mut half.carry) } else { Vec::new() };
-                if passed {
-                    self.passed_over(direction, out);
-                }
-                if found {
-                    self.half(direction).state = State::Head;
-                    self.found(direction, chunk, &carry, out);
-                }
-                input.len()
-            }
+            State::Head if half.carry.is_empty() => self.head(direction, chunk, input, out),
+            State::Head => self.carried_head(direction, chunk, input, out),
             State::Length(left) => {
                 let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= len as u64;
@@ -176,24 +168,47 @@ impl Http1 {
                 }
                 len
             }
-            State::UntilClose => {
-                self.body(direction, chunk.at, input);
-                input.len()
-            }
             State::Chunked(chunked) => {
                 let (used, piece) = chunked.next(input, out.limits.head_bytes);
                 self.chunked(direction, chunk, piece, out);
                 used
             }
+            State::UntilClose => {
+                self.body(direction, chunk.at, input);
+                input.len()
+            }
             State::Maybe(framing) => {
                 let framing = *framing;
                 self.maybe(direction, chunk, framing, input, out)
             }
+            State::Resync => self.resync(direction, chunk, input, out),
             State::Hold => {
                 self.hold(direction, Held::new(chunk.at, chunk.packet, Content::Data(input)), out);
                 input.len()
             }
         }
+    }
+
+    /// Looks for a head.
+    #[inline(never)]
+    fn resync(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk<'_>,
+        input: &[u8],
+        out: &mut Sink<'_>,
+    ) -> usize {
+        let half = self.half(direction);
+        let (found, passed) = half.resync(direction, input, chunk.at, chunk.packet);
+        let carry = if found { std::mem::take(&mut half.carry) } else { Vec::new() };
+        if passed {
+            self.passed_over(direction, out);
+        }
+        if found {
+            self.half(direction).state = State::Head;
+            self.found(direction, chunk, &carry, out);
+        }
+        input.len()
     }
 
     /// Resynchronised: `carry` begins with the first line of a head.
@@ -212,6 +227,7 @@ impl Http1 {
     }
 
     /// Reads a head, or keeps the beginning of one.
+    #[inline]
     fn head(
         &mut self,
         direction: Direction,
@@ -219,24 +235,33 @@ impl Http1 {
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> usize {
-        let half = &mut self.halves[direction.index()];
-        if half.carry.is_empty() {
+        if matches!(input, [b'\r' | b'\n', ..]) {
             // Empty lines before a first line (RFC 9112 section 2.2).
-            let blank = input.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-            if blank > 0 {
-                return blank;
-            }
-            half.touch(chunk.at, chunk.packet);
-            let mark = half.mark;
-            return match self.whole_head(direction, mark, input, out) {
-                Some(used) => used,
-                None => {
-                    self.half(direction).begin_carry(input);
-                    self.check_head_size(direction, out);
-                    input.len()
-                }
-            };
+            return input.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         }
+        let mark = Mark::new(chunk.at, chunk.packet);
+        match self.whole_head(direction, mark, input, out) {
+            Some(used) => used,
+            None => {
+                let half = self.half(direction);
+                half.mark = mark;
+                half.begin_carry(input);
+                self.check_head_size(direction, out);
+                input.len()
+            }
+        }
+    }
+
+    /// Reads a head whose beginning was kept, or keeps more of it.
+    #[inline(never)]
+    fn carried_head(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk<'_>,
+        input: &[u8],
+        out: &mut Sink<'_>,
+    ) -> usize {
+        let half = self.half(direction);
         half.touch(chunk.at, chunk.packet);
         let before = half.carry.len();
         let Some(end) = half.add_carry(input) else {
@@ -301,6 +326,7 @@ impl Http1 {
     }
 
     /// The first bytes after a response that may or may not have a body.
+    #[inline(never)]
     fn maybe(
         &mut self,
         direction: Direction,

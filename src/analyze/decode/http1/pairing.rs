@@ -112,6 +112,7 @@ impl Pairing {
     }
 
     /// The exchange whose message of this direction is being read.
+    #[inline]
     pub fn current(&mut self, direction: Direction) -> Option<&mut Exchange> {
         let exchange = match (direction, self.reading) {
             (Direction::ToServer, _) => self.queue.back_mut(),
@@ -123,12 +124,14 @@ impl Pairing {
     }
 
     /// Requests without any of their response.
+    #[inline]
     fn waiting(&self) -> usize {
         let bound = self.queue.front().is_some_and(|e| e.parts[1] != Part::Missing);
         self.queue.len() - usize::from(bound)
     }
 
     /// A request begins; `idle` where no byte of a response is being read.
+    #[inline]
     pub fn request(&mut self, exchange: Exchange, idle: bool, out: &mut Sink<'_>) {
         let packet = exchange.transaction.request.as_ref().map_or(0, |m| m.packet);
         if idle && self.reading.is_none() && self.doubt.is_some() {
@@ -245,6 +248,7 @@ impl Pairing {
     }
 
     /// Last byte of the request in packet `packet`.
+    #[inline]
     pub fn request_ended(&mut self, packet: u64, out: &mut Sink<'_>) {
         self.last_packet = packet;
         if let Some(exchange) = self.queue.back_mut() {
@@ -255,6 +259,7 @@ impl Pairing {
     }
 
     /// Puts the front out where its response has ended and it as well.
+    #[inline]
     pub fn put_answered(&mut self, out: &mut Sink<'_>) {
         let over = |part| matches!(part, Part::Whole | Part::Cut);
         let done = |e: &Exchange| over(e.parts[0]) && over(e.parts[1]) && !e.tentative;
@@ -263,12 +268,13 @@ impl Pairing {
         }
     }
 
+    #[inline]
     fn put_front(&mut self, out: &mut Sink<'_>) {
         if let Some(exchange) = self.queue.pop_front() {
-            self.memory = self.memory.saturating_sub(exchange.memory());
-            if self.queue.is_empty() {
-                self.memory = 0;
-            }
+            self.memory = match self.queue.is_empty() {
+                true => 0,
+                false => self.memory.saturating_sub(exchange.memory()),
+            };
             out.boxed(exchange.finish());
         }
     }
@@ -279,6 +285,7 @@ impl Pairing {
     }
 
     /// A final response begins. `orphan` makes an exchange without request.
+    #[inline]
     pub fn response(&mut self, protocol: &'static str, out: &mut Sink<'_>) -> &mut Exchange {
         self.refute(out);
         self.owed = self.owed.saturating_sub(1);
@@ -301,14 +308,20 @@ impl Pairing {
         exchange
     }
 
+    #[inline]
     fn choose(&mut self, out: &mut Sink<'_>) -> Target {
         let waiting = self.waiting();
         if self.queue.front().is_some_and(|e| e.parts[1] != Part::Missing) {
             return Target::Orphan;
         }
-        let Some(doubt) = self.doubt else {
-            return if waiting > 0 { Target::Front } else { Target::Orphan };
-        };
+        match self.doubt {
+            None if waiting > 0 => Target::Front,
+            None => Target::Orphan,
+            Some(doubt) => self.choose_in_doubt(doubt, waiting, out),
+        }
+    }
+
+    fn choose_in_doubt(&mut self, doubt: Doubt, waiting: usize, out: &mut Sink<'_>) -> Target {
         if self.sure > 0 && waiting > 0 {
             self.sure -= 1;
             return Target::Front;
@@ -341,6 +354,7 @@ impl Pairing {
 
     /// Another response comes: it refutes all tentative pairs unless a
     /// further request explains it.
+    #[inline]
     fn refute(&mut self, out: &mut Sink<'_>) {
         let answered = self.queue.front().is_some_and(|e| e.tentative);
         if answered {
@@ -353,6 +367,7 @@ impl Pairing {
     }
 
     /// Last byte of the response being read.
+    #[inline]
     pub fn response_ended(&mut self, out: &mut Sink<'_>) {
         let end = self.current(Direction::ToClient).and_then(|exchange| {
             exchange.ends(Direction::ToClient);
@@ -375,6 +390,7 @@ impl Pairing {
         self.put_response(out);
     }
 
+    #[inline]
     fn put_response(&mut self, out: &mut Sink<'_>) {
         match self.reading.take() {
             Some(Target::Orphan) => {

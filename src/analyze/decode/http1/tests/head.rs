@@ -1,7 +1,6 @@
-//! Heads as real peers send them, and the fast scan against the slow parsers.
+//! Heads as real peers send them.
 
-use proptest::prelude::*;
-
+use super::super::scan;
 use super::*;
 
 fn request(input: &[u8]) -> (String, String, Version, bool, Vec<(String, String)>, usize) {
@@ -91,80 +90,12 @@ fn what_is_no_head() {
     assert!(matches!(parse_request(b"GET / HT", &mut slots()), Ok(Parsed::Incomplete)));
 }
 
-/// A plain head with one byte replaced, or none.
-fn heads(first: &'static str) -> impl Strategy<Value = Vec<u8>> {
-    let fields = prop::collection::vec("[A-Za-z-]{1,12}: ?[ -~]{0,20}\r\n", 0..5);
-    (fields, any::<prop::sample::Index>(), any::<Option<u8>>()).prop_map(
-        move |(fields, at, byte)| {
-            let mut head = format!("{first}\r\n{}\r\nrest", fields.concat()).into_bytes();
-            if let Some(byte) = byte {
-                let at = at.index(head.len() - 4);
-                head[at] = byte;
-            }
-            head
-        },
-    )
-}
-
-/// Line, fields and length, as comparable text.
-fn scan(input: &[u8]) -> Option<(&[u8], &[u8], usize)> {
-    let (line, rest) = scan_line(input)?;
-    let len = scan_fields(rest, |_, _| {})?;
-    Some((line, &rest[..len], input.len() - rest.len() + len))
-}
-
-fn seen<L: std::fmt::Debug>(line: &L, fields: &FieldLines<'_, '_>, len: usize) -> String {
-    let mut text = format!("{line:?} {len}");
-    fields.each(|name, value| text.push_str(&format!(" {name:?}={value:?}")));
-    text
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
-
-    #[test]
-    fn the_fast_scan_sees_the_same(
-        request in heads("GET /a?b=%20 HTTP/1.1"),
-        response in heads("HTTP/1.1 200 Fine it is"),
-    ) {
-        let fast = scan(&request);
-        if let Some((Some(line), fields, len)) = fast.map(|(l, f, n)| (strict_request_line(l), f, n)) {
-            match parse_request(&request, &mut slots()) {
-                Ok(Parsed::Complete(head, slow)) => {
-                    prop_assert!(!head.malformed);
-                    let fields = FieldLines::Lenient(fields);
-                    prop_assert_eq!(seen(&line, &fields, len), seen(&head.line, &head.fields, slow));
-                }
-                other => prop_assert!(false, "{:?}", other),
-            }
-        }
-        let fast = scan(&response);
-        if let Some((Some(line), fields, len)) = fast.map(|(l, f, n)| (strict_status_line(l), f, n)) {
-            match parse_response(&response, &mut slots()) {
-                Ok(Parsed::Complete(head, slow)) => {
-                    prop_assert!(!head.malformed);
-                    let fields = FieldLines::Lenient(fields);
-                    prop_assert_eq!(seen(&line, &fields, len), seen(&head.line, &head.fields, slow));
-                }
-                other => prop_assert!(false, "{:?}", other),
-            }
-        }
-    }
-
-    #[test]
-    fn plain_heads_take_the_fast_scan(name in "[A-Za-z-]{1,12}", value in "[ -~]{0,20}") {
-        let head = format!("GET / HTTP/1.1\r\n{name}:{value}\r\n\r\n");
-        let (line, _, len) = scan(head.as_bytes()).unwrap();
-        prop_assert!(strict_request_line(line).is_some() && len == head.len());
-    }
-}
-
 #[test]
 fn a_status_below_100_is_none() {
     for line in ["HTTP/1.1 020 x", "HTTP/1.0 007", "HTTP/1.1 099 Almost"] {
-        assert!(strict_status_line(line.as_bytes()).is_none(), "{line}");
         assert!(status_line(line.as_bytes()).is_none(), "{line}");
         let head = format!("{line}\r\nContent-Length: 0\r\n\r\n");
+        assert!(scan::status_line(head.as_bytes()).is_none(), "{line}");
         let mut slots = slots();
         assert!(parse_response(head.as_bytes(), &mut slots).is_err(), "{line}");
     }
