@@ -59,8 +59,12 @@ impl Feeder {
         self.count(&round.batch.packets);
         let batch = std::mem::take(&mut round.batch);
         let number = self.totals.packets - batch.packets.len() as u64;
+        let slices = batch.slices();
         for (packet, number) in batch.packets.iter().zip(number + 1..) {
-            self.packet(packet, number, batch.bytes(packet), round);
+            let start = packet.offset as usize;
+            let chunk = slices.get(packet.chunk as usize);
+            let bytes = chunk.and_then(|chunk| chunk.get(start..start + packet.captured as usize));
+            self.packet(packet, number, bytes.unwrap_or_default(), round);
         }
         round.batch = batch;
         round.now = self.now();
@@ -112,19 +116,15 @@ impl Feeder {
             return self.packet_any(interface.link, packet, number, bytes, round);
         };
         self.totals.segments += 1;
-        let (key, side) = FlowKey::of(
-            (plain.source, plain.source_port),
-            (plain.destination, plain.destination_port),
-            plain.v6,
-        );
+        let (key, side) = FlowKey::of(plain.source(), plain.destination(), plain.v6());
         round.deal(SegmentRef {
             key,
             side,
-            flags: plain.flags,
-            seq: plain.seq,
-            ack: plain.ack,
-            window: plain.window,
-            ip_id: plain.ip_id,
+            flags: plain.flags(),
+            seq: plain.seq(),
+            ack: plain.ack(),
+            window: plain.window(),
+            ip_id: plain.ip_id(),
             wire_len: plain.payload_len,
             payload: PayloadRef {
                 round: self.rounds,

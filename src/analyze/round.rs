@@ -71,7 +71,7 @@ impl Round {
     pub fn payloads(&self) -> Payloads<'_> {
         Payloads {
             number: self.number,
-            current: self.batch.chunks.iter().map(|chunk| (**chunk).as_ref()).collect(),
+            current: self.batch.slices(),
             before: self.before.iter().map(|chunk| (**chunk).as_ref()).collect(),
             owned: &self.owned,
         }

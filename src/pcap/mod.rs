@@ -142,6 +142,11 @@ impl Batch {
             .unwrap_or_default()
     }
 
+    /// The bytes of all chunks.
+    pub fn slices(&self) -> Vec<&[u8]> {
+        self.chunks.iter().map(|chunk| (**chunk).as_ref()).collect()
+    }
+
     /// Empties it, keeping the memory of its lists.
     pub fn clear(&mut self) {
         self.chunks.clear();

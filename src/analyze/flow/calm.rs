@@ -50,14 +50,13 @@ impl Flow {
         if !(whole && plain && due && half.next == Some(start)) {
             return false;
         }
-        let place = segment.placed();
-        if half.is_copy(&place) {
+        if half.may_be_copy(start) {
             return false;
         }
         self.first = earliest(self.first, segment.at);
         self.last = latest(self.last, segment.at);
         self.counts.segments += 1;
-        half.remember(place, segment.payload);
+        half.remember(segment.placed(), segment.payload);
         half.seen = true;
         half.first.get_or_insert(start);
         other.learn_ack(ack, payload.is_empty());

@@ -58,6 +58,7 @@ impl SegmentRef {
         self.flags & flag != 0
     }
 
+    #[inline(always)]
     fn placed(&self) -> Placed {
         Placed {
             start: SeqNum(self.seq).plus(u32::from(self.has(flags::SYN))),

@@ -214,7 +214,7 @@ impl Dissector {
     /// and [`Dissector::dissect_any`] finds out. Together they are
     /// [`Dissector::dissect`].
     #[inline]
-    pub fn plain(link: LinkType, packet: &[u8]) -> Option<Plain> {
+    pub fn plain(link: LinkType, packet: &[u8]) -> Option<Plain<'_>> {
         plain::parse(link, packet)
     }
 

@@ -13,66 +13,115 @@ use super::link;
 use super::{Layer, Segment};
 use crate::pcap::LinkType;
 
-/// Bytes of IPv4 and TCP headers without options.
-const HEADERS_4: usize = 40;
-
-/// Bytes of IPv6 and TCP headers without options.
-const HEADERS_6: usize = 60;
-
 /// The IPv4-mapped IPv6 prefix (RFC 4291 section 2.5.5.2), above the address.
 const MAPPED: u64 = 0xffff_0000_0000;
 
-/// A segment of a plain packet: numbers only, so that it is passed on in
-/// registers. [`Plain::segment`] makes the usual form of it.
+/// A plain packet: its headers as they stand, so that each field is read
+/// where it is wanted. [`Plain::segment`] makes the usual form of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Plain {
-    /// Whether the addresses are IPv6. IPv4 ones are in IPv4-mapped form.
-    pub v6: bool,
-    /// Sender's address, upper and lower half.
-    pub source: [u64; 2],
-    /// Receiver's address, likewise.
-    pub destination: [u64; 2],
-    /// Sender's port.
-    pub source_port: u16,
-    /// Receiver's port.
-    pub destination_port: u16,
-    /// Sequence number.
-    pub seq: u32,
-    /// Acknowledgement number.
-    pub ack: u32,
-    /// Flag bits.
-    pub flags: u8,
-    /// Window field.
-    pub window: u16,
-    /// IPv4 identification; 0 for IPv6.
-    pub ip_id: u16,
+pub struct Plain<'a> {
+    ip: Ip<'a>,
+    tcp: &'a [u8; 20],
     /// Where the payload begins in the packet.
     pub payload_at: u32,
     /// Bytes of payload, all captured.
     pub payload_len: u32,
 }
 
-impl Plain {
+#[derive(Clone, Copy, Debug)]
+enum Ip<'a> {
+    V4(&'a [u8; 20]),
+    V6(&'a [u8; 40]),
+}
+
+/// `N` bytes of a header.
+#[inline(always)]
+fn bytes<const N: usize, const LEN: usize>(header: &[u8; LEN], at: usize) -> [u8; N] {
+    header.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+}
+
+impl<'a> Plain<'a> {
+    /// Whether the addresses are IPv6.
+    #[inline(always)]
+    pub fn v6(&self) -> bool {
+        matches!(self.ip, Ip::V6(_))
+    }
+
+    /// Sender's address, upper and lower half, and port. IPv4 addresses are
+    /// in IPv4-mapped form.
+    #[inline(always)]
+    pub fn source(&self) -> ([u64; 2], u16) {
+        let address = match self.ip {
+            Ip::V4(ip) => [0, MAPPED | u64::from(u32::from_be_bytes(bytes(ip, 12)))],
+            Ip::V6(ip) => [u64::from_be_bytes(bytes(ip, 8)), u64::from_be_bytes(bytes(ip, 16))],
+        };
+        (address, u16::from_be_bytes(bytes(self.tcp, 0)))
+    }
+
+    /// Receiver's address and port, likewise.
+    #[inline(always)]
+    pub fn destination(&self) -> ([u64; 2], u16) {
+        let address = match self.ip {
+            Ip::V4(ip) => [0, MAPPED | u64::from(u32::from_be_bytes(bytes(ip, 16)))],
+            Ip::V6(ip) => [u64::from_be_bytes(bytes(ip, 24)), u64::from_be_bytes(bytes(ip, 32))],
+        };
+        (address, u16::from_be_bytes(bytes(self.tcp, 2)))
+    }
+
+    /// Sequence number.
+    #[inline(always)]
+    pub fn seq(&self) -> u32 {
+        u32::from_be_bytes(bytes(self.tcp, 4))
+    }
+
+    /// Acknowledgement number.
+    #[inline(always)]
+    pub fn ack(&self) -> u32 {
+        u32::from_be_bytes(bytes(self.tcp, 8))
+    }
+
+    /// Flag bits.
+    #[inline(always)]
+    pub fn flags(&self) -> u8 {
+        self.tcp[13]
+    }
+
+    /// Window field.
+    #[inline(always)]
+    pub fn window(&self) -> u16 {
+        u16::from_be_bytes(bytes(self.tcp, 14))
+    }
+
+    /// IPv4 identification; 0 for IPv6.
+    #[inline(always)]
+    pub fn ip_id(&self) -> u16 {
+        match self.ip {
+            Ip::V4(ip) => u16::from_be_bytes(bytes(ip, 4)),
+            Ip::V6(_) => 0,
+        }
+    }
+
     /// The same as the other modules would give it; `packet` is what it was
     /// read from.
-    #[inline]
-    pub(super) fn segment<'a>(&self, packet: &'a [u8]) -> Segment<'a> {
-        let address = |[high, low]: [u64; 2]| match self.v6 {
-            true => IpAddr::V6(Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low))),
-            false => IpAddr::V4(Ipv4Addr::from_bits(low as u32)),
+    pub(super) fn segment(&self, packet: &'a [u8]) -> Segment<'a> {
+        let address = |[high, low]: [u64; 2]| match self.ip {
+            Ip::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low))),
+            Ip::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(low as u32)),
         };
+        let (source, source_port) = self.source();
+        let (destination, destination_port) = self.destination();
         let begin = self.payload_at as usize;
         let payload = packet.get(begin..begin + self.payload_len as usize).unwrap_or_default();
         Segment {
-            source: address(self.source),
-            destination: address(self.destination),
-            source_port: self.source_port,
-            destination_port: self.destination_port,
-            seq: self.seq,
-            ack: self.ack,
-            flags: self.flags,
-            window: self.window,
-            ip_id: self.ip_id,
+            source: address(source),
+            destination: address(destination),
+            source_port,
+            destination_port,
+            seq: self.seq(),
+            ack: self.ack(),
+            flags: self.flags(),
+            window: self.window(),
+            ip_id: self.ip_id(),
             wire_len: self.payload_len,
             payload: Cow::Borrowed(payload),
         }
@@ -81,7 +130,7 @@ impl Plain {
 
 /// Reads a packet if it is a plain one.
 #[inline(always)]
-pub(super) fn parse(link: LinkType, packet: &[u8]) -> Option<Plain> {
+pub(super) fn parse(link: LinkType, packet: &[u8]) -> Option<Plain<'_>> {
     let ip_at = match link.0 {
         link::ETHERNET => after_ether_type(packet, 12)?,
         link::RAW => 0,
@@ -94,7 +143,7 @@ pub(super) fn parse(link: LinkType, packet: &[u8]) -> Option<Plain> {
 
 /// Reads what a header led to if it is a plain packet.
 #[inline]
-pub(super) fn parse_inner(layer: Layer, bytes: &[u8]) -> Option<Plain> {
+pub(super) fn parse_inner(layer: Layer, bytes: &[u8]) -> Option<Plain<'_>> {
     match layer {
         Layer::Ethernet => parse_ip(bytes, after_ether_type(bytes, 12)?),
         Layer::Ip => parse_ip(bytes, 0),
@@ -125,62 +174,33 @@ fn after_sll2(packet: &[u8]) -> Option<usize> {
 }
 
 #[inline(always)]
-fn parse_ip(packet: &[u8], at: usize) -> Option<Plain> {
-    let ip = packet.get(at..)?;
+fn parse_ip(packet: &[u8], at: usize) -> Option<Plain<'_>> {
+    let after = packet.get(at..)?;
+    let (ip, rest) = after.split_first_chunk::<20>()?;
     // Version and header length; then "more fragments", fragment offset and
     // protocol.
-    let head: &[u8; HEADERS_4] = ip.first_chunk()?;
-    let place = u32::from_be_bytes([head[6], head[7], head[8], head[9]]) & 0x3fff_00ff;
-    if head[0] == 0x45 && place == u32::from(TCP) {
-        let address = |at: [u8; 4]| [0, MAPPED | u64::from(u32::from_be_bytes(at))];
-        let source = address([head[12], head[13], head[14], head[15]]);
-        let destination = address([head[16], head[17], head[18], head[19]]);
-        let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
-        let (_, tcp) = head.split_first_chunk::<20>()?;
-        let mut plain = parse_tcp(tcp.first_chunk()?, at + 20, length.checked_sub(20)?)?;
-        (plain.source, plain.destination) = (source, destination);
-        plain.ip_id = u16::from_be_bytes([head[4], head[5]]);
-        (length <= ip.len()).then_some(plain)
-    } else if head[0] >> 4 == 6 && head[6] == TCP {
-        parse_6(ip, at)
+    let place = u32::from_be_bytes(bytes(ip, 6)) & 0x3fff_00ff;
+    if ip[0] == 0x45 && place == u32::from(TCP) {
+        let length = usize::from(u16::from_be_bytes(bytes(ip, 2)));
+        parse_tcp(Ip::V4(ip), rest, at + 20, length.checked_sub(20)?)
+    } else if ip[0] >> 4 == 6 && ip[6] == TCP {
+        let (ip, rest) = after.split_first_chunk::<40>()?;
+        let length = usize::from(u16::from_be_bytes(bytes(ip, 4)));
+        parse_tcp(Ip::V6(ip), rest, at + 40, length)
     } else {
         None
     }
 }
 
-#[inline(never)]
-fn parse_6(ip: &[u8], at: usize) -> Option<Plain> {
-    let head: &[u8; HEADERS_6] = ip.first_chunk()?;
-    let half = |at: usize| head.get(at..)?.first_chunk().map(|it| u64::from_be_bytes(*it));
-    let length = usize::from(u16::from_be_bytes([head[4], head[5]]));
-    let (_, tcp) = head.split_first_chunk::<40>()?;
-    let mut plain = parse_tcp(tcp.first_chunk()?, at + 40, length)?;
-    plain.v6 = true;
-    plain.source = [half(8)?, half(16)?];
-    plain.destination = [half(24)?, half(32)?];
-    (40 + length <= ip.len()).then_some(plain)
-}
-
-/// A segment of `length` bytes, as the IP header says, that begins at `at`;
-/// without its addresses. None where its own header is not whole.
+/// What follows the IP header is `after`, from `at` in the packet on, and
+/// holds a segment of `length` bytes, as that header says.
 #[inline(always)]
-fn parse_tcp(head: &[u8; 20], at: usize, length: usize) -> Option<Plain> {
-    let header = usize::from(head[12] >> 4) * 4;
-    if header < 20 || header > length {
+fn parse_tcp<'a>(ip: Ip<'a>, after: &'a [u8], at: usize, length: usize) -> Option<Plain<'a>> {
+    let tcp: &[u8; 20] = after.first_chunk()?;
+    let header = usize::from(tcp[12] >> 4) * 4;
+    if header < 20 || header > length || length > after.len() {
         return None;
     }
-    Some(Plain {
-        v6: false,
-        source: [0; 2],
-        destination: [0; 2],
-        source_port: u16::from_be_bytes([head[0], head[1]]),
-        destination_port: u16::from_be_bytes([head[2], head[3]]),
-        seq: u32::from_be_bytes([head[4], head[5], head[6], head[7]]),
-        ack: u32::from_be_bytes([head[8], head[9], head[10], head[11]]),
-        flags: head[13],
-        window: u16::from_be_bytes([head[14], head[15]]),
-        ip_id: 0,
-        payload_at: (at + header) as u32,
-        payload_len: (length - header) as u32,
-    })
+    let (payload_at, payload_len) = ((at + header) as u32, (length - header) as u32);
+    Some(Plain { ip, tcp, payload_at, payload_len })
 }

@@ -234,6 +234,7 @@ impl Half {
     }
 
     /// Remembers a delivered or held segment.
+    #[inline(always)]
     pub fn remember(&mut self, place: Placed, payload: PayloadRef) {
         let slot = usize::from(self.recent_at) % RECENT;
         if let Some(entry) = self.recent.get_mut(slot) {
@@ -247,10 +248,14 @@ impl Half {
 
     /// Whether the segment is a copy of a packet seen just before: equal in
     /// all that a retransmission changes, close in time.
-    #[inline]
     pub fn is_copy(&self, place: &Placed) -> bool {
-        let known = self.starts.iter().fold(false, |any, start| any | (*start == place.start.0));
-        known && self.is_equal(place)
+        self.may_be_copy(place.start) && self.is_equal(place)
+    }
+
+    /// Whether a segment seen just before began there too.
+    #[inline]
+    pub fn may_be_copy(&self, start: SeqNum) -> bool {
+        self.starts.iter().fold(false, |any, known| any | (*known == start.0))
     }
 
     fn is_equal(&self, place: &Placed) -> bool {
