@@ -134,7 +134,9 @@ impl Endpoints {
         }
     }
 
-    /// The row of a request that the cache does not know.
+    /// The row of a request that the cache does not know. Kept out of line,
+    /// as are all that it calls.
+    #[inline(never)]
     fn new_row(&mut self, raw: &Raw<'_>) -> RowId {
         let row = match raw.key.grpc {
             true => self.endpoint(&raw.key),

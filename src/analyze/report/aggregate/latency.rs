@@ -50,7 +50,9 @@ impl Latency {
         }
     }
 
-    /// Adds one of the first values, or one higher than all before.
+    /// Adds one of the first values, or one higher than all before. Kept out
+    /// of line, so that `add` is short enough to be inlined.
+    #[inline(never)]
     fn add_unusual(&mut self, value: Value) {
         if !self.counts.is_empty() {
             self.count(value, 1);
