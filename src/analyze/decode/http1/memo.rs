@@ -8,6 +8,7 @@
 //! own.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::body::{Facts, Known};
 use super::scan;
@@ -59,6 +60,8 @@ struct Line {
     value: (u16, u16),
     /// What it is to [`Facts`].
     field: Option<Known>,
+    /// Number of the next line, from this one on, that is anything to them.
+    next: u16,
 }
 
 impl Line {
@@ -91,7 +94,14 @@ impl Section {
         let (mut at, mut index, mut other) = (0, 0, 0);
         loop {
             let rest = input.get(at..)?;
-            let (lines, len) = self.repeated(index, rest, facts);
+            let known = self.behind(index);
+            if !known.is_empty() && rest.starts_with(known) {
+                self.say(index..self.lines.len(), rest, facts);
+                at += known.len();
+                break;
+            }
+            let (lines, len) = self.within(index, common(known, rest));
+            self.say(index..index + lines, rest, facts);
             at += len;
             index += lines;
             let rest = input.get(at..)?;
@@ -111,27 +121,32 @@ impl Section {
         Some(at)
     }
 
-    /// Passes over the lines that begin `input` and are those from number
-    /// `index` on. Says how many they are, and their length.
+    /// The section from line number `index` on.
     #[inline]
-    fn repeated<'b>(&self, index: usize, input: &'b [u8], facts: &mut Facts<'b>) -> (usize, usize) {
+    fn behind(&self, index: usize) -> &[u8] {
+        let start = self.lines.get(index).map(|line| usize::from(line.start));
+        start.and_then(|start| self.bytes.get(start..)).unwrap_or_default()
+    }
+
+    /// How many lines from number `index` on are within `len` bytes, and how
+    /// long they are.
+    fn within(&self, index: usize, len: usize) -> (usize, usize) {
         let lines = self.lines.get(index..).unwrap_or_default();
-        let Some(first) = lines.first() else { return (0, 0) };
-        let start = usize::from(first.start);
-        let known = self.bytes.get(start..).unwrap_or_default();
-        let same = if input.starts_with(known) { known.len() } else { common(known, input) };
-        let (mut count, mut len) = (0, 0);
-        for line in lines {
-            let end = usize::from(line.end) - start;
-            if end > same {
-                break;
-            }
-            if line.field.is_some() {
-                line.say(input.get(len..).unwrap_or_default(), facts);
-            }
-            (count, len) = (count + 1, end);
+        let start = lines.first().map_or(0, |line| line.start);
+        let ends = lines.iter().map(|line| usize::from(line.end - start));
+        ends.take_while(|end| *end <= len).fold((0, 0), |(count, _), end| (count + 1, end))
+    }
+
+    /// Says what lines say, the first of which begins `input`.
+    #[inline]
+    fn say<'b>(&self, lines: Range<usize>, input: &'b [u8], facts: &mut Facts<'b>) {
+        let Some(first) = self.lines.get(lines.start) else { return };
+        let mut next = usize::from(first.next);
+        while let Some(line) = self.lines.get(..lines.end).and_then(|lines| lines.get(next)) {
+            let place = usize::from(line.start - first.start);
+            line.say(input.get(place..).unwrap_or_default(), facts);
+            next = self.lines.get(next + 1).map_or(usize::MAX, |line| usize::from(line.next));
         }
-        (count, len)
     }
 
     /// Reads the line that begins `input`, at `start`, which has number
@@ -158,6 +173,7 @@ impl Section {
             name: name.ok()?,
             value: (from.ok()?, to.ok()?),
             field,
+            next: 0,
         })
     }
 
@@ -167,11 +183,11 @@ impl Section {
         let Some(before) = self.lines.get_mut(index) else { return false };
         let bytes = self.bytes.get_mut(usize::from(before.start)..usize::from(before.end));
         let (Some(bytes), Some(input)) = (bytes, input.get(..line.len())) else { return false };
-        if bytes.len() != input.len() {
+        if bytes.len() != input.len() || before.field != line.field {
             return false;
         }
         bytes.copy_from_slice(input);
-        *before = Line { start: before.start, end: before.end, ..*line };
+        (before.name, before.value) = (line.name, line.value);
         true
     }
 
@@ -198,6 +214,11 @@ impl Section {
         {
             self.lines.push(line);
             at += line.len();
+        }
+        let mut next = u16::MAX;
+        for (index, line) in self.lines.iter_mut().enumerate().rev() {
+            next = if line.field.is_some() { index as u16 } else { next };
+            line.next = next;
         }
     }
 }

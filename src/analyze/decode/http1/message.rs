@@ -17,7 +17,6 @@ impl Http1 {
     /// Reads a head at the beginning of `input` and says how many bytes it
     /// took; None while it is not whole. Bytes that are no head take none
     /// and start resynchronisation.
-    #[inline]
     pub(super) fn whole_head(
         &mut self,
         direction: Direction,
@@ -79,23 +78,59 @@ impl Http1 {
         out: &mut Sink<'_>,
     ) -> Option<usize> {
         let mut facts = Facts::default();
-        let (rest, len) = match direction {
+        match direction {
             Direction::ToServer => {
                 let (line, rest) = scan::request_line(input)?;
                 let len = memo::read(rest, &mut facts)?;
                 let fields = FieldLines::Lenient(rest.get(..len)?);
                 self.request_head(&Head { line, fields, malformed: false }, &facts, mark, out);
-                (rest, len)
+                Some(input.len() - rest.len() + len)
             }
             Direction::ToClient => {
                 let (line, rest) = scan::status_line(input)?;
                 let len = memo::read(rest, &mut facts)?;
-                let fields = FieldLines::Lenient(rest.get(..len)?);
-                self.response_head(&Head { line, fields, malformed: false }, &facts, mark, out);
-                (rest, len)
+                let (lines, body) = rest.split_at_checked(len)?;
+                let head = Head { line, fields: FieldLines::Lenient(lines), malformed: false };
+                let body = match self.whole_response(&head.line, &facts, mark, body, out) {
+                    Some(body) => body,
+                    None => {
+                        self.response_head(&head, &facts, mark, out);
+                        0
+                    }
+                };
+                Some(input.len() - rest.len() + len + body)
             }
+        }
+    }
+
+    /// Does at once what a response does whose body is here as a whole, where
+    /// nothing else is to be kept of it or in doubt, and says how long its
+    /// body is. None says that all is still to be done.
+    #[inline]
+    fn whole_response(
+        &mut self,
+        line: &StatusLine<'_>,
+        facts: &Facts<'_>,
+        mark: Mark,
+        body: &[u8],
+        out: &mut Sink<'_>,
+    ) -> Option<usize> {
+        let len = match facts.response_framing(line.status) {
+            Framing::None => 0,
+            Framing::Length(len) => usize::try_from(len).ok().filter(|len| *len <= body.len())?,
+            _ => return None,
         };
-        Some(input.len() - rest.len() + len)
+        let unasked = !out.wants.headers && !out.wants.log;
+        let plain = line.status >= 200 && facts.is_plain() && self.pairing.is_plain();
+        if !(unasked && plain) || matches!(self.halves[0].state, State::Hold) {
+            return None;
+        }
+        let exchange = self.pairing.response(line.version.protocol(), out);
+        let message = exchange.begin(Direction::ToClient, Fields::default(), mark);
+        message.status = Some(line.status);
+        message.body_bytes = len as u64;
+        self.pairing.response_ended(out);
+        Some(len)
     }
 
     fn request_head(
@@ -377,13 +412,15 @@ fn request_texts(message: &mut Message, method: &[u8], target: &[u8], host: Opti
         None if method == b"CONNECT" => Some(target),
         None => host,
     };
-    let scheme = absolute.map_or(&b"http"[..], |(scheme, _)| scheme);
-    let texts = [method, target, scheme, authority.unwrap_or_default()];
-    let [method, path, scheme, host] = message.head.store_all(texts);
+    let texts = [method, target, authority.unwrap_or_default()];
+    let [method, path, host] = message.head.store_all(texts);
     message.method = Some(method);
     message.path = Some(path);
-    message.scheme = Some(scheme);
     message.authority = authority.map(|_| host);
+    message.scheme = Some(match absolute {
+        Some((scheme, _)) => message.head.store(scheme),
+        None => message.head.store(b"http"),
+    });
 }
 
 /// Scheme and authority of a target in absolute form.
