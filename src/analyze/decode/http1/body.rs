@@ -181,6 +181,12 @@ impl<'b> Facts<'b> {
         self.transfer == Transfer::Absent && length && !self.grpc
     }
 
+    /// The length, where nothing else is known.
+    pub fn only_length(&self) -> Option<Length> {
+        let length = self.length;
+        (*self == Self { length, ..Self::default() }).then_some(length)
+    }
+
     /// Calls `f` with the name of each oddity of the framing fields.
     pub fn anomalies(&self, mut f: impl FnMut(&'static str)) {
         if self.transfer != Transfer::Absent && self.length != Length::Absent {

@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::body::{Facts, Known};
+use super::body::{Facts, Known, Length};
 use super::scan;
 
 /// Sections that a thread remembers: one of each kind of client and server.
@@ -65,6 +65,22 @@ struct Line {
 }
 
 impl Line {
+    /// Reads the line that begins `input`, at `start` of a section.
+    fn read(start: usize, input: &[u8]) -> Option<Self> {
+        let name = scan::name(input)?;
+        let field = Known::of(input.get(..name - 1)?);
+        let (value, len) = scan::value(input, name)?;
+        let short = |place: usize| u16::try_from(place).ok();
+        Some(Self {
+            start: short(start)?,
+            end: short(start + len)?,
+            name: short(name)?,
+            value: (short(value.start)?, short(value.end)?),
+            field,
+            next: 0,
+        })
+    }
+
     fn len(&self) -> usize {
         usize::from(self.end - self.start)
     }
@@ -84,6 +100,8 @@ impl Line {
 struct Section {
     bytes: Vec<u8>,
     lines: Vec<Line>,
+    /// What it says, where that is no more than a Content-Length or its absence.
+    length: Option<Length>,
     /// How many in a row have had little of it.
     misses: u8,
 }
@@ -91,33 +109,50 @@ struct Section {
 impl Section {
     #[inline]
     fn read<'b>(&mut self, input: &'b [u8], facts: &mut Facts<'b>) -> Option<usize> {
+        if let Some(length) = self.length
+            && input.starts_with(&self.bytes)
+        {
+            facts.length = length;
+            return Some(self.bytes.len());
+        }
+        self.length = None;
         let (mut at, mut index, mut other) = (0, 0, 0);
         loop {
             let rest = input.get(at..)?;
             let known = self.behind(index);
-            if !known.is_empty() && rest.starts_with(known) {
+            let same = common(known, rest);
+            if same > 0 && same == known.len() {
                 self.say(index..self.lines.len(), rest, facts);
-                at += known.len();
+                at += same;
+                index = self.lines.len();
                 break;
             }
-            let (lines, len) = self.within(index, common(known, rest));
-            self.say(index..index + lines, rest, facts);
-            at += len;
-            index += lines;
+            if same > 0 {
+                let (lines, len) = self.within(index, same);
+                self.say(index..index + lines, rest, facts);
+                at += len;
+                index += lines;
+            }
             let rest = input.get(at..)?;
             if scan::is_end(rest) {
                 at += b"\r\n".len();
                 break;
             }
-            let line = self.line(index, at, rest)?;
+            let (line, fits) = match self.renew(index, rest) {
+                Some(line) => (line, true),
+                None => (Line::read(at, rest)?, false),
+            };
             line.say(rest, facts);
-            if !self.renew(index, &line, rest) {
-                other += line.len();
-            }
+            other += if fits { 0 } else { line.len() };
             at += line.len();
             index += 1;
         }
-        self.judge(input.get(..at)?, other);
+        if other > 0 {
+            self.judge(input.get(..at)?, other);
+        } else if index > 0 && index == self.lines.len() {
+            // All that is known is what was read.
+            (self.misses, self.length) = (0, facts.only_length());
+        }
         Some(at)
     }
 
@@ -149,46 +184,25 @@ impl Section {
         }
     }
 
-    /// Reads the line that begins `input`, at `start`, which has number
-    /// `index`. Most often it has the name that it had before.
+    /// Reads the line that begins `input`, if it has the name and the length
+    /// of that of number `index`, and remembers it in its place.
     #[inline]
-    fn line(&self, index: usize, start: usize, input: &[u8]) -> Option<Line> {
-        let before = self.lines.get(index).filter(|line| {
-            let name = usize::from(line.start)..usize::from(line.start + line.name);
-            self.bytes.get(name).is_some_and(|name| input.starts_with(name))
-        });
-        let (name, field) = match before {
-            Some(line) => (usize::from(line.name), line.field),
-            None => {
-                let name = scan::name(input)?;
-                (name, Known::of(input.get(..name - 1)?))
-            }
-        };
-        let (value, len) = scan::value(input, name)?;
-        let [start, end, name, from, to] =
-            [start, start + len, name, value.start, value.end].map(u16::try_from);
-        Some(Line {
-            start: start.ok()?,
-            end: end.ok()?,
-            name: name.ok()?,
-            value: (from.ok()?, to.ok()?),
-            field,
-            next: 0,
-        })
-    }
-
-    /// Puts a line in the place of that of number `index`, where it fits.
-    #[inline]
-    fn renew(&mut self, index: usize, line: &Line, input: &[u8]) -> bool {
-        let Some(before) = self.lines.get_mut(index) else { return false };
-        let bytes = self.bytes.get_mut(usize::from(before.start)..usize::from(before.end));
-        let (Some(bytes), Some(input)) = (bytes, input.get(..line.len())) else { return false };
-        if bytes.len() != input.len() || before.field != line.field {
-            return false;
+    fn renew(&mut self, index: usize, input: &[u8]) -> Option<Line> {
+        let line = self.lines.get_mut(index)?;
+        let known = self.bytes.get_mut(usize::from(line.start)..usize::from(line.end))?;
+        let input = input.get(..known.len())?;
+        let name = usize::from(line.name);
+        if input.get(..name)? != known.get(..name)? {
+            return None;
         }
-        bytes.copy_from_slice(input);
-        (before.name, before.value) = (line.name, line.value);
-        true
+        let (value, len) = scan::value(input, name)?;
+        if len != known.len() {
+            return None;
+        }
+        known.copy_from_slice(input);
+        // No place in a section is cut: those that are remembered are short.
+        line.value = (value.start as u16, value.end as u16);
+        Some(*line)
     }
 
     /// Learns a section, `other` bytes of which were not to be found here, if
@@ -210,7 +224,7 @@ impl Section {
         *self = Self { bytes: section.to_vec(), ..Self::default() };
         let mut at = 0;
         while let Some(rest) = section.get(at..)
-            && let Some(line) = self.line(self.lines.len(), at, rest)
+            && let Some(line) = Line::read(at, rest)
         {
             self.lines.push(line);
             at += line.len();
@@ -223,11 +237,21 @@ impl Section {
     }
 }
 
-/// How many bytes both have in common at the beginning, in whole blocks.
+/// How many bytes both have in common at the beginning: all of `known`, or
+/// whole blocks.
 #[inline]
 fn common(known: &[u8], input: &[u8]) -> usize {
     let (blocks, _) = known.as_chunks::<32>();
     let (others, _) = input.as_chunks::<32>();
+    // Most often it is nothing or all.
+    if let (Some(block), Some(other)) = (blocks.first(), others.first())
+        && block != other
+    {
+        return 0;
+    }
+    if input.starts_with(known) {
+        return known.len();
+    }
     blocks.iter().zip(others).take_while(|(block, other)| block == other).count() * 32
 }
 

@@ -77,30 +77,58 @@ impl Http1 {
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> Option<usize> {
-        let mut facts = Facts::default();
-        match direction {
+        let (line, rest) = match direction {
             Direction::ToServer => {
-                let (line, rest) = scan::request_line(input)?;
-                let len = memo::read(rest, &mut facts)?;
-                let fields = FieldLines::Lenient(rest.get(..len)?);
-                self.request_head(&Head { line, fields, malformed: false }, &facts, mark, out);
-                Some(input.len() - rest.len() + len)
+                scan::request_line(input).map(|(line, rest)| (FirstLine::Request(line), rest))?
             }
             Direction::ToClient => {
-                let (line, rest) = scan::status_line(input)?;
-                let len = memo::read(rest, &mut facts)?;
-                let (lines, body) = rest.split_at_checked(len)?;
-                let head = Head { line, fields: FieldLines::Lenient(lines), malformed: false };
-                let body = match self.whole_response(&head.line, &facts, mark, body, out) {
-                    Some(body) => body,
-                    None => {
-                        self.response_head(&head, &facts, mark, out);
-                        0
-                    }
-                };
-                Some(input.len() - rest.len() + len + body)
+                scan::status_line(input).map(|(line, rest)| (FirstLine::Status(line), rest))?
             }
+        };
+        let mut facts = Facts::default();
+        let len = memo::read(rest, &mut facts)?;
+        let (lines, body) = rest.split_at_checked(len)?;
+        let (fields, malformed) = (FieldLines::Lenient(lines), false);
+        let mut used = input.len() - body.len();
+        match line {
+            FirstLine::Request(line) => {
+                if !self.whole_request(&line, &facts, mark, out) {
+                    self.request_head(&Head { line, fields, malformed }, &facts, mark, out);
+                }
+            }
+            FirstLine::Status(line) => match self.whole_response(&line, &facts, mark, body, out) {
+                Some(len) => used += len,
+                None => self.response_head(&Head { line, fields, malformed }, &facts, mark, out),
+            },
         }
+        Some(used)
+    }
+
+    /// Does at once what a request does that has no body, where nothing else
+    /// is to be kept of it and nothing follows from it; false where all is
+    /// still to be done.
+    #[inline]
+    fn whole_request(
+        &mut self,
+        line: &RequestLine<'_>,
+        facts: &Facts<'_>,
+        mark: Mark,
+        out: &mut Sink<'_>,
+    ) -> bool {
+        let unasked = !out.wants.headers && !out.wants.log;
+        let method = kind_of(line.method);
+        let plain = facts.is_plain() && facts.upgrade.is_none() && method != Method::Connect;
+        let whole = facts.request_framing() == Framing::None && self.halves[1].ended.is_none();
+        if !(unasked && plain && whole) {
+            return false;
+        }
+        let mut exchange = Exchange::new(line.version.protocol(), out);
+        let message = exchange.begin(Direction::ToServer, out.fields(), mark);
+        request_texts(message, line.method, line.target, facts.host);
+        exchange.method = method;
+        self.pairing.request(exchange, self.halves[1].idle(), out);
+        self.pairing.request_ended(mark.last, out);
+        true
     }
 
     /// Does at once what a response does whose body is here as a whole, where
@@ -379,6 +407,12 @@ impl Http1 {
             split_fields(chunked.trailer(), |name, value| push_field(trailers, name, value));
         }
     }
+}
+
+/// The first line of a head.
+enum FirstLine<'b> {
+    Request(RequestLine<'b>),
+    Status(StatusLine<'b>),
 }
 
 fn push_field(fields: &mut Fields, name: &[u8], value: &[u8]) {
