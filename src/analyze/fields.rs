@@ -15,8 +15,6 @@ pub struct Span {
 }
 
 impl Span {
-    const EMPTY: Self = Self { start: 0, past: NonZeroU32::MIN };
-
     fn len(self) -> usize {
         self.past.get() as usize - 1
     }
@@ -97,11 +95,7 @@ impl Fields {
     pub fn store_all<const N: usize>(&mut self, texts: [&[u8]; N]) -> [Span; N] {
         let list = self.list();
         list.bytes.reserve(texts.iter().map(|text| text.len()).sum());
-        let mut spans = [Span::EMPTY; N];
-        for (span, text) in spans.iter_mut().zip(texts) {
-            *span = list.store(text);
-        }
-        spans
+        texts.map(|text| list.store(text))
     }
 
     /// The text of a span of this buffer; empty for a span of another one.

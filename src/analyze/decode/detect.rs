@@ -49,6 +49,7 @@ impl Detector {
         Box::new(Self::new(late))
     }
 
+    #[inline(never)]
     fn undecided(&mut self, direction: Direction, chunk: Chunk<'_>, out: &mut Sink<'_>) {
         match chunk.content {
             Content::Data(data) => self.data(direction, chunk, data, out),
@@ -128,10 +129,7 @@ impl Decoder for Detector {
     fn push(&mut self, direction: Direction, chunk: Chunk<'_>, out: &mut Sink<'_>) {
         match &mut self.state {
             State::Decided { decoder, swapped: false } => decoder.push(direction, chunk, out),
-            State::Decided { decoder, swapped: true } => {
-                let chunk = Chunk { content: turn_around(chunk.content), ..chunk };
-                out.with_swap(true, |out| decoder.push(direction.opposite(), chunk, out));
-            }
+            State::Decided { decoder, swapped: true } => swapped(decoder, direction, chunk, out),
             State::Undecided => self.undecided(direction, chunk, out),
             State::Opaque => {}
         }
@@ -151,6 +149,18 @@ impl Decoder for Detector {
             _ => held,
         }
     }
+}
+
+/// Gives a chunk to a decoder for which the directions are turned.
+#[inline(never)]
+fn swapped(
+    decoder: &mut Box<dyn Decoder>,
+    direction: Direction,
+    chunk: Chunk<'_>,
+    out: &mut Sink<'_>,
+) {
+    let chunk = Chunk { content: turn_around(chunk.content), ..chunk };
+    out.with_swap(true, |out| decoder.push(direction.opposite(), chunk, out));
 }
 
 /// A reset names the way it went, which turns with the directions.

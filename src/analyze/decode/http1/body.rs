@@ -174,6 +174,19 @@ impl<'b> Facts<'b> {
         }
     }
 
+    /// Whether nothing is odd about the framing fields, and gRPC is not told of.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        let length = matches!(self.length, Length::Absent | Length::Bytes(_));
+        self.transfer == Transfer::Absent && length && !self.grpc
+    }
+
+    /// The length, where nothing else is known.
+    pub fn only_length(&self) -> Option<Length> {
+        let length = self.length;
+        (*self == Self { length, ..Self::default() }).then_some(length)
+    }
+
     /// Calls `f` with the name of each oddity of the framing fields.
     pub fn anomalies(&self, mut f: impl FnMut(&'static str)) {
         if self.transfer != Transfer::Absent && self.length != Length::Absent {

@@ -6,7 +6,7 @@ use super::head::{
     head_end, may_be_request, may_be_response, request_line, status_line, without_cr,
 };
 use super::probe::resumes;
-use crate::analyze::decode::{Content, Direction, End, GapCause};
+use crate::analyze::decode::{Chunk, Content, Direction, End, GapCause};
 use crate::time::{Timestamp, earliest, latest};
 
 /// Longest first line that resynchronisation waits for.
@@ -32,6 +32,22 @@ pub enum State {
     Hold,
 }
 
+/// Where bytes come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// See [`Chunk`].
+    pub at: Option<Timestamp>,
+    /// See [`Chunk`].
+    pub packet: u64,
+}
+
+impl Origin {
+    /// A chunk that comes from there.
+    pub fn chunk(self, content: Content<'_>) -> Chunk<'_> {
+        Chunk { at: self.at, packet: self.packet, content }
+    }
+}
+
 /// Times and place of the bytes of a head.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mark {
@@ -47,26 +63,24 @@ pub struct Mark {
 
 impl Mark {
     /// Of bytes of one chunk.
-    pub fn new(at: Option<Timestamp>, packet: u64) -> Self {
-        Self { start: at, end: at, packet, last: packet }
+    pub fn new(from: Origin) -> Self {
+        Self { start: from.at, end: from.at, packet: from.packet, last: from.packet }
     }
 }
 
 /// A chunk that waits.
 #[derive(Debug)]
 pub struct Held {
-    /// See [`crate::analyze::decode::Chunk`].
-    pub at: Option<Timestamp>,
-    /// See [`crate::analyze::decode::Chunk`].
-    pub packet: u64,
+    /// Where it comes from.
+    pub from: Origin,
     bytes: Vec<u8>,
     gap: Option<(u64, GapCause)>,
 }
 
 impl Held {
     /// Keeps a chunk that is not an end.
-    pub fn new(at: Option<Timestamp>, packet: u64, content: Content<'_>) -> Self {
-        let mut held = Self { at, packet, bytes: Vec::new(), gap: None };
+    pub fn new(from: Origin, content: Content<'_>) -> Self {
+        let mut held = Self { from, bytes: Vec::new(), gap: None };
         match content {
             Content::Data(data) => held.bytes = data.to_vec(),
             Content::Gap(len, cause) => held.gap = Some((len, cause)),
@@ -172,13 +186,13 @@ impl Half {
     }
 
     /// Takes in where bytes of a head come from.
-    pub fn touch(&mut self, at: Option<Timestamp>, packet: u64) {
+    pub fn touch(&mut self, from: Origin) {
         if self.carry.is_empty() {
-            self.mark = Mark::new(at, packet);
+            self.mark = Mark::new(from);
         } else {
-            self.mark.start = earliest(self.mark.start, at);
-            self.mark.end = latest(self.mark.end, at);
-            self.mark.last = packet;
+            self.mark.start = earliest(self.mark.start, from.at);
+            self.mark.end = latest(self.mark.end, from.at);
+            self.mark.last = from.packet;
         }
     }
 
@@ -209,16 +223,10 @@ impl Half {
     /// and behind each empty line. Leaves `carry` at what may be one. Says
     /// whether it surely is one, with `carry` to be read as the start of a
     /// head, and whether bytes were passed over.
-    pub fn resync(
-        &mut self,
-        direction: Direction,
-        input: &[u8],
-        at: Option<Timestamp>,
-        packet: u64,
-    ) -> (bool, bool) {
+    pub fn resync(&mut self, direction: Direction, input: &[u8], from: Origin) -> (bool, bool) {
         let mut passed = false;
         if !self.carry.is_empty() {
-            self.touch(at, packet);
+            self.touch(from);
             self.carry.extend_from_slice(input);
             match begins_head(direction, &self.carry) {
                 Some(true) => return (true, false),
@@ -227,17 +235,17 @@ impl Half {
             }
             passed = true;
         }
-        let mut from = 0;
+        let mut begin = 0;
         loop {
-            let rest = input.get(from..).unwrap_or_default();
+            let rest = input.get(begin..).unwrap_or_default();
             let verdict = begins_head(direction, rest);
             if verdict != Some(false) && !rest.is_empty() {
-                self.touch(at, packet);
+                self.touch(from);
                 self.begin_carry(rest);
-                return (verdict == Some(true), passed || from > 0);
+                return (verdict == Some(true), passed || begin > 0);
             }
-            match head_end(input, from) {
-                Some(next) => from = next,
+            match head_end(input, begin) {
+                Some(next) => begin = next,
                 None => return (false, true),
             }
         }

@@ -3,7 +3,7 @@
 
 use super::body::Framing;
 use super::exchange::Exchange;
-use super::half::{Held, State};
+use super::half::{Held, Origin, State};
 use super::pairing::Doubt;
 use super::{HELD_BYTES, Http1, Mode};
 use crate::analyze::decode::websocket;
@@ -64,10 +64,11 @@ impl Http1 {
         }
     }
 
+    #[inline(never)]
     pub(super) fn gap(
         &mut self,
         direction: Direction,
-        chunk: Chunk<'_>,
+        from: Origin,
         len: u64,
         cause: GapCause,
         out: &mut Sink<'_>,
@@ -79,10 +80,10 @@ impl Http1 {
         if len == 0 {
             return;
         }
-        let chunk = Chunk { content: Content::Gap(len, cause), ..chunk };
+        let content = Content::Gap(len, cause);
         match &mut self.mode {
             Mode::Http => {}
-            Mode::Nested(decoder) => return decoder.push(direction, chunk, out),
+            Mode::Nested(decoder) => return decoder.push(direction, from.chunk(content), out),
             Mode::WebSocket { connection, exchange } => {
                 exchange.gap = true;
                 return connection.gap(direction, len, &mut exchange.transaction);
@@ -95,8 +96,7 @@ impl Http1 {
         let half = &mut self.halves[direction.index()];
         let inside = match &mut half.state {
             State::Hold => {
-                let content = Content::Gap(len, cause);
-                return self.hold(direction, Held::new(chunk.at, chunk.packet, content), out);
+                return self.hold(direction, Held::new(from, content), out);
             }
             State::Length(left) => {
                 let inside = len.min(*left);
@@ -114,14 +114,11 @@ impl Http1 {
             exchange.body_gap(direction, inside);
         }
         if over {
-            self.message_ended(direction, chunk.packet, out);
+            self.message_ended(direction, from.packet, out);
         }
         if inside < len {
-            let content = Content::Gap(len - inside, cause);
             match self.half(direction).state {
-                State::Hold => {
-                    self.gap(direction, Chunk { content, ..chunk }, len - inside, cause, out)
-                }
+                State::Hold => self.gap(direction, from, len - inside, cause, out),
                 _ => self.gap_outside(direction, out),
             }
         }
@@ -150,7 +147,17 @@ impl Http1 {
     }
 
     /// Reads what was held, as whatever the connection speaks now.
+    #[inline]
     pub(super) fn release(&mut self, out: &mut Sink<'_>) {
+        let half = &self.halves[0];
+        let held = matches!(half.state, State::Hold) || !half.held.is_empty();
+        if held || matches!(self.mode, Mode::Nested(_)) {
+            self.release_held(out);
+        }
+    }
+
+    #[inline(never)]
+    fn release_held(&mut self, out: &mut Sink<'_>) {
         let direction = Direction::ToServer;
         let half = self.half(direction);
         let held = matches!(half.state, State::Hold);
@@ -158,8 +165,7 @@ impl Http1 {
             half.state = State::Head;
         }
         for held in std::mem::take(&mut half.held) {
-            let Held { at, packet, .. } = held;
-            self.push(direction, Chunk { at, packet, content: held.content() }, out);
+            self.push(direction, held.from.chunk(held.content()), out);
         }
         // The end waited with them.
         match (self.halves[0].ended, &mut self.mode) {
@@ -172,6 +178,7 @@ impl Http1 {
         }
     }
 
+    #[inline(never)]
     pub(super) fn end(
         &mut self,
         direction: Direction,

@@ -8,8 +8,9 @@
 //! own.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
-use super::body::{Facts, Known};
+use super::body::{Facts, Known, Length};
 use super::scan;
 
 /// Sections that a thread remembers: one of each kind of client and server.
@@ -59,9 +60,27 @@ struct Line {
     value: (u16, u16),
     /// What it is to [`Facts`].
     field: Option<Known>,
+    /// Number of the next line, from this one on, that is anything to them.
+    next: u16,
 }
 
 impl Line {
+    /// Reads the line that begins `input`, at `start` of a section.
+    fn read(start: usize, input: &[u8]) -> Option<Self> {
+        let name = scan::name(input)?;
+        let field = Known::of(input.get(..name - 1)?);
+        let (value, len) = scan::value(input, name)?;
+        let short = |place: usize| u16::try_from(place).ok();
+        Some(Self {
+            start: short(start)?,
+            end: short(start + len)?,
+            name: short(name)?,
+            value: (short(value.start)?, short(value.end)?),
+            field,
+            next: 0,
+        })
+    }
+
     fn len(&self) -> usize {
         usize::from(self.end - self.start)
     }
@@ -81,6 +100,8 @@ impl Line {
 struct Section {
     bytes: Vec<u8>,
     lines: Vec<Line>,
+    /// What it says, where that is no more than a Content-Length or its absence.
+    length: Option<Length>,
     /// How many in a row have had little of it.
     misses: u8,
 }
@@ -88,91 +109,100 @@ struct Section {
 impl Section {
     #[inline]
     fn read<'b>(&mut self, input: &'b [u8], facts: &mut Facts<'b>) -> Option<usize> {
+        if let Some(length) = self.length
+            && input.starts_with(&self.bytes)
+        {
+            facts.length = length;
+            return Some(self.bytes.len());
+        }
+        self.length = None;
         let (mut at, mut index, mut other) = (0, 0, 0);
         loop {
             let rest = input.get(at..)?;
-            let (lines, len) = self.repeated(index, rest, facts);
-            at += len;
-            index += lines;
+            let known = self.behind(index);
+            let same = common(known, rest);
+            if same > 0 && same == known.len() {
+                self.say(index..self.lines.len(), rest, facts);
+                at += same;
+                index = self.lines.len();
+                break;
+            }
+            if same > 0 {
+                let (lines, len) = self.within(index, same);
+                self.say(index..index + lines, rest, facts);
+                at += len;
+                index += lines;
+            }
             let rest = input.get(at..)?;
             if scan::is_end(rest) {
                 at += b"\r\n".len();
                 break;
             }
-            let line = self.line(index, at, rest)?;
+            let (line, fits) = match self.renew(index, rest) {
+                Some(line) => (line, true),
+                None => (Line::read(at, rest)?, false),
+            };
             line.say(rest, facts);
-            if !self.renew(index, &line, rest) {
-                other += line.len();
-            }
+            other += if fits { 0 } else { line.len() };
             at += line.len();
             index += 1;
         }
-        self.judge(input.get(..at)?, other);
+        if other > 0 {
+            self.judge(input.get(..at)?, other);
+        } else if index > 0 && index == self.lines.len() {
+            // All that is known is what was read.
+            (self.misses, self.length) = (0, facts.only_length());
+        }
         Some(at)
     }
 
-    /// Passes over the lines that begin `input` and are those from number
-    /// `index` on. Says how many they are, and their length.
+    /// The section from line number `index` on.
     #[inline]
-    fn repeated<'b>(&self, index: usize, input: &'b [u8], facts: &mut Facts<'b>) -> (usize, usize) {
+    fn behind(&self, index: usize) -> &[u8] {
+        let start = self.lines.get(index).map(|line| usize::from(line.start));
+        start.and_then(|start| self.bytes.get(start..)).unwrap_or_default()
+    }
+
+    /// How many lines from number `index` on are within `len` bytes, and how
+    /// long they are.
+    fn within(&self, index: usize, len: usize) -> (usize, usize) {
         let lines = self.lines.get(index..).unwrap_or_default();
-        let Some(first) = lines.first() else { return (0, 0) };
-        let start = usize::from(first.start);
-        let known = self.bytes.get(start..).unwrap_or_default();
-        let same = if input.starts_with(known) { known.len() } else { common(known, input) };
-        let (mut count, mut len) = (0, 0);
-        for line in lines {
-            let end = usize::from(line.end) - start;
-            if end > same {
-                break;
-            }
-            if line.field.is_some() {
-                line.say(input.get(len..).unwrap_or_default(), facts);
-            }
-            (count, len) = (count + 1, end);
-        }
-        (count, len)
+        let start = lines.first().map_or(0, |line| line.start);
+        let ends = lines.iter().map(|line| usize::from(line.end - start));
+        ends.take_while(|end| *end <= len).fold((0, 0), |(count, _), end| (count + 1, end))
     }
 
-    /// Reads the line that begins `input`, at `start`, which has number
-    /// `index`. Most often it has the name that it had before.
+    /// Says what lines say, the first of which begins `input`.
     #[inline]
-    fn line(&self, index: usize, start: usize, input: &[u8]) -> Option<Line> {
-        let before = self.lines.get(index).filter(|line| {
-            let name = usize::from(line.start)..usize::from(line.start + line.name);
-            self.bytes.get(name).is_some_and(|name| input.starts_with(name))
-        });
-        let (name, field) = match before {
-            Some(line) => (usize::from(line.name), line.field),
-            None => {
-                let name = scan::name(input)?;
-                (name, Known::of(input.get(..name - 1)?))
-            }
-        };
+    fn say<'b>(&self, lines: Range<usize>, input: &'b [u8], facts: &mut Facts<'b>) {
+        let Some(first) = self.lines.get(lines.start) else { return };
+        let mut next = usize::from(first.next);
+        while let Some(line) = self.lines.get(..lines.end).and_then(|lines| lines.get(next)) {
+            let place = usize::from(line.start - first.start);
+            line.say(input.get(place..).unwrap_or_default(), facts);
+            next = self.lines.get(next + 1).map_or(usize::MAX, |line| usize::from(line.next));
+        }
+    }
+
+    /// Reads the line that begins `input`, if it has the name and the length
+    /// of that of number `index`, and remembers it in its place.
+    #[inline]
+    fn renew(&mut self, index: usize, input: &[u8]) -> Option<Line> {
+        let line = self.lines.get_mut(index)?;
+        let known = self.bytes.get_mut(usize::from(line.start)..usize::from(line.end))?;
+        let input = input.get(..known.len())?;
+        let name = usize::from(line.name);
+        if input.get(..name)? != known.get(..name)? {
+            return None;
+        }
         let (value, len) = scan::value(input, name)?;
-        let [start, end, name, from, to] =
-            [start, start + len, name, value.start, value.end].map(u16::try_from);
-        Some(Line {
-            start: start.ok()?,
-            end: end.ok()?,
-            name: name.ok()?,
-            value: (from.ok()?, to.ok()?),
-            field,
-        })
-    }
-
-    /// Puts a line in the place of that of number `index`, where it fits.
-    #[inline]
-    fn renew(&mut self, index: usize, line: &Line, input: &[u8]) -> bool {
-        let Some(before) = self.lines.get_mut(index) else { return false };
-        let bytes = self.bytes.get_mut(usize::from(before.start)..usize::from(before.end));
-        let (Some(bytes), Some(input)) = (bytes, input.get(..line.len())) else { return false };
-        if bytes.len() != input.len() {
-            return false;
+        if len != known.len() {
+            return None;
         }
-        bytes.copy_from_slice(input);
-        *before = Line { start: before.start, end: before.end, ..*line };
-        true
+        known.copy_from_slice(input);
+        // No place in a section is cut: those that are remembered are short.
+        line.value = (value.start as u16, value.end as u16);
+        Some(*line)
     }
 
     /// Learns a section, `other` bytes of which were not to be found here, if
@@ -194,19 +224,34 @@ impl Section {
         *self = Self { bytes: section.to_vec(), ..Self::default() };
         let mut at = 0;
         while let Some(rest) = section.get(at..)
-            && let Some(line) = self.line(self.lines.len(), at, rest)
+            && let Some(line) = Line::read(at, rest)
         {
             self.lines.push(line);
             at += line.len();
         }
+        let mut next = u16::MAX;
+        for (index, line) in self.lines.iter_mut().enumerate().rev() {
+            next = if line.field.is_some() { index as u16 } else { next };
+            line.next = next;
+        }
     }
 }
 
-/// How many bytes both have in common at the beginning, in whole blocks.
+/// How many bytes both have in common at the beginning: all of `known`, or
+/// whole blocks.
 #[inline]
 fn common(known: &[u8], input: &[u8]) -> usize {
     let (blocks, _) = known.as_chunks::<32>();
     let (others, _) = input.as_chunks::<32>();
+    // Most often it is nothing or all.
+    if let (Some(block), Some(other)) = (blocks.first(), others.first())
+        && block != other
+    {
+        return 0;
+    }
+    if input.starts_with(known) {
+        return known.len();
+    }
     blocks.iter().zip(others).take_while(|(block, other)| block == other).count() * 32
 }
 

@@ -21,7 +21,6 @@ impl Http1 {
     /// Reads a head at the beginning of `input` and says how many bytes it
     /// took; None while it is not whole. Bytes that are no head take none
     /// and start resynchronisation.
-    #[inline]
     pub(super) fn whole_head(
         &mut self,
         direction: Direction,
@@ -82,24 +81,88 @@ impl Http1 {
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> Option<usize> {
-        let mut facts = Facts::default();
-        let (rest, len) = match direction {
+        let (line, rest) = match direction {
             Direction::ToServer => {
-                let (line, rest) = scan::request_line(input)?;
-                let len = memo::read(rest, &mut facts)?;
-                let fields = FieldLines::Lenient(rest.get(..len)?);
-                self.request_head(&Head { line, fields, malformed: false }, &facts, mark, out);
-                (rest, len)
+                scan::request_line(input).map(|(line, rest)| (FirstLine::Request(line), rest))?
             }
             Direction::ToClient => {
-                let (line, rest) = scan::status_line(input)?;
-                let len = memo::read(rest, &mut facts)?;
-                let fields = FieldLines::Lenient(rest.get(..len)?);
-                self.response_head(&Head { line, fields, malformed: false }, &facts, mark, out);
-                (rest, len)
+                scan::status_line(input).map(|(line, rest)| (FirstLine::Status(line), rest))?
             }
         };
-        Some(input.len() - rest.len() + len)
+        let mut facts = Facts::default();
+        let len = memo::read(rest, &mut facts)?;
+        let (lines, body) = rest.split_at_checked(len)?;
+        let (fields, malformed) = (FieldLines::Lenient(lines), false);
+        let mut used = input.len() - body.len();
+        match line {
+            FirstLine::Request(line) => {
+                if !self.whole_request(&line, &facts, mark, out) {
+                    self.request_head(&Head { line, fields, malformed }, &facts, mark, out);
+                }
+            }
+            FirstLine::Status(line) => match self.whole_response(&line, &facts, mark, body, out) {
+                Some(len) => used += len,
+                None => self.response_head(&Head { line, fields, malformed }, &facts, mark, out),
+            },
+        }
+        Some(used)
+    }
+
+    /// Does at once what a request does that has no body, where nothing else
+    /// is to be kept of it and nothing follows from it; false where all is
+    /// still to be done.
+    #[inline]
+    fn whole_request(
+        &mut self,
+        line: &RequestLine<'_>,
+        facts: &Facts<'_>,
+        mark: Mark,
+        out: &mut Sink<'_>,
+    ) -> bool {
+        let unasked = !out.wants.headers && !out.wants.log;
+        let method = kind_of(line.method);
+        let plain = facts.is_plain() && facts.upgrade.is_none() && method != Method::Connect;
+        let whole = facts.request_framing() == Framing::None && self.halves[1].ended.is_none();
+        if !(unasked && plain && whole) {
+            return false;
+        }
+        let mut exchange = Exchange::new(line.version.protocol(), out);
+        let message = exchange.begin(Direction::ToServer, out.fields(), mark);
+        request_texts(message, line.method, line.target, facts.host);
+        exchange.method = method;
+        self.pairing.request(exchange, self.halves[1].idle(), out);
+        self.pairing.request_ended(mark.last, out);
+        true
+    }
+
+    /// Does at once what a response does whose body is here as a whole, where
+    /// nothing else is to be kept of it or in doubt, and says how long its
+    /// body is. None says that all is still to be done.
+    #[inline]
+    fn whole_response(
+        &mut self,
+        line: &StatusLine<'_>,
+        facts: &Facts<'_>,
+        mark: Mark,
+        body: &[u8],
+        out: &mut Sink<'_>,
+    ) -> Option<usize> {
+        let len = match facts.response_framing(line.status) {
+            Framing::None => 0,
+            Framing::Length(len) => usize::try_from(len).ok().filter(|len| *len <= body.len())?,
+            _ => return None,
+        };
+        let unasked = !out.wants.headers && !out.wants.log;
+        let plain = line.status >= 200 && facts.is_plain() && self.pairing.is_plain();
+        if !(unasked && plain) || matches!(self.halves[0].state, State::Hold) {
+            return None;
+        }
+        let exchange = self.pairing.response(line.version.protocol(), out);
+        let message = exchange.begin(Direction::ToClient, Fields::default(), mark);
+        message.status = Some(line.status);
+        message.body_bytes = len as u64;
+        self.pairing.response_ended(out);
+        Some(len)
     }
 
     fn request_head(
@@ -365,6 +428,12 @@ impl Http1 {
     }
 }
 
+/// The first line of a head.
+enum FirstLine<'b> {
+    Request(RequestLine<'b>),
+    Status(StatusLine<'b>),
+}
+
 fn push_field(fields: &mut Fields, name: &[u8], value: &[u8]) {
     if memchr::memchr(b'\n', value).is_some() {
         fields.push(name, &unfold(value));
@@ -396,13 +465,15 @@ fn request_texts(message: &mut Message, method: &[u8], target: &[u8], host: Opti
         None if method == b"CONNECT" => Some(target),
         None => host,
     };
-    let scheme = absolute.map_or(&b"http"[..], |(scheme, _)| scheme);
-    let texts = [method, target, scheme, authority.unwrap_or_default()];
-    let [method, path, scheme, host] = message.head.store_all(texts);
+    let texts = [method, target, authority.unwrap_or_default()];
+    let [method, path, host] = message.head.store_all(texts);
     message.method = Some(method);
     message.path = Some(path);
-    message.scheme = Some(scheme);
     message.authority = authority.map(|_| host);
+    message.scheme = Some(match absolute {
+        Some((scheme, _)) => message.head.store(scheme),
+        None => message.head.store(b"http"),
+    });
 }
 
 /// Scheme and authority of a target in absolute form.

@@ -35,7 +35,7 @@ use crate::time::Timestamp;
 
 use body::{Framing, Piece};
 use exchange::Exchange;
-use half::{Half, Held, Mark, State};
+use half::{Half, Held, Mark, Origin, State};
 use head::may_begin;
 use pairing::{Doubt, Pairing};
 
@@ -77,9 +77,10 @@ enum Mode {
 
 impl Decoder for Http1 {
     fn push(&mut self, direction: Direction, chunk: Chunk<'_>, out: &mut Sink<'_>) {
+        let from = Origin { at: chunk.at, packet: chunk.packet };
         match chunk.content {
-            Content::Data(data) => self.data(direction, chunk, data, out),
-            Content::Gap(len, cause) => self.gap(direction, chunk, len, cause, out),
+            Content::Data(data) => self.data(direction, from, data, out),
+            Content::Gap(len, cause) => self.gap(direction, from, len, cause, out),
             Content::End(end) => self.end(direction, chunk, end, out),
         }
     }
@@ -114,7 +115,7 @@ impl Http1 {
         &mut self.halves[direction.index()]
     }
 
-    fn data(&mut self, direction: Direction, chunk: Chunk<'_>, data: &[u8], out: &mut Sink<'_>) {
+    fn data(&mut self, direction: Direction, from: Origin, data: &[u8], out: &mut Sink<'_>) {
         if std::mem::take(&mut self.half(direction).late) && direction == Direction::ToClient {
             self.pairing.responses_hidden(Doubt::Late, out);
         }
@@ -122,18 +123,17 @@ impl Http1 {
         let mut rest = data;
         while !rest.is_empty() {
             let used = match &mut self.mode {
-                Mode::Http => self.step(direction, chunk, rest, out),
+                Mode::Http => self.step(direction, from, rest, out),
                 _ if self.halves[direction.index()].in_body() => {
                     self.halves[direction.index()].skip_body(rest, out.limits.head_bytes)
                 }
                 Mode::Nested(decoder) => {
-                    let content = Content::Data(rest);
-                    return decoder.push(direction, Chunk { content, ..chunk }, out);
+                    return decoder.push(direction, from.chunk(Content::Data(rest)), out);
                 }
                 Mode::WebSocket { connection, exchange } => {
                     return connection.data(
                         direction,
-                        chunk.at,
+                        from.at,
                         rest,
                         &mut exchange.transaction,
                         out,
@@ -146,44 +146,44 @@ impl Http1 {
 
     /// Takes some of `input` and says how much. Where that is nothing, the
     /// state has changed and the next call takes some.
-    #[inline]
+    #[inline(always)]
     fn step(
         &mut self,
         direction: Direction,
-        chunk: Chunk<'_>,
+        from: Origin,
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> usize {
         let half = &mut self.halves[direction.index()];
         match &mut half.state {
-            State::Head if half.carry.is_empty() => self.head(direction, chunk, input, out),
-            State::Head => self.carried_head(direction, chunk, input, out),
+            State::Head if half.carry.is_empty() => self.head(direction, from, input, out),
+            State::Head => self.carried_head(direction, from, input, out),
             State::Length(left) => {
                 let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= len as u64;
                 let over = *left == 0;
-                self.body(direction, chunk.at, input.get(..len).unwrap_or_default());
+                self.body(direction, from.at, input.get(..len).unwrap_or_default());
                 if over {
-                    self.message_ended(direction, chunk.packet, out);
+                    self.message_ended(direction, from.packet, out);
                 }
                 len
             }
             State::Chunked(chunked) => {
                 let (used, piece) = chunked.next(input, out.limits.head_bytes);
-                self.chunked(direction, chunk, piece, out);
+                self.chunked(direction, from, piece, out);
                 used
             }
             State::UntilClose => {
-                self.body(direction, chunk.at, input);
+                self.body(direction, from.at, input);
                 input.len()
             }
             State::Maybe(framing) => {
                 let framing = *framing;
-                self.maybe(direction, chunk, framing, input, out)
+                self.maybe(direction, from, framing, input, out)
             }
-            State::Resync => self.resync(direction, chunk, input, out),
+            State::Resync => self.resync(direction, from, input, out),
             State::Hold => {
-                self.hold(direction, Held::new(chunk.at, chunk.packet, Content::Data(input)), out);
+                self.hold(direction, Held::new(from, Content::Data(input)), out);
                 input.len()
             }
         }
@@ -194,25 +194,25 @@ impl Http1 {
     fn resync(
         &mut self,
         direction: Direction,
-        chunk: Chunk<'_>,
+        from: Origin,
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> usize {
         let half = self.half(direction);
-        let (found, passed) = half.resync(direction, input, chunk.at, chunk.packet);
+        let (found, passed) = half.resync(direction, input, from);
         let carry = if found { std::mem::take(&mut half.carry) } else { Vec::new() };
         if passed {
             self.passed_over(direction, out);
         }
         if found {
             self.half(direction).state = State::Head;
-            self.found(direction, chunk, &carry, out);
+            self.found(direction, from, &carry, out);
         }
         input.len()
     }
 
     /// Resynchronised: `carry` begins with the first line of a head.
-    fn found(&mut self, direction: Direction, chunk: Chunk<'_>, carry: &[u8], out: &mut Sink<'_>) {
+    fn found(&mut self, direction: Direction, from: Origin, carry: &[u8], out: &mut Sink<'_>) {
         let mark = self.half(direction).mark;
         let used = self.whole_head(direction, mark, carry, out);
         match used {
@@ -220,18 +220,18 @@ impl Http1 {
             Some(used) => {
                 let rest = carry.get(used..).unwrap_or_default();
                 if !rest.is_empty() {
-                    self.data(direction, chunk, rest, out);
+                    self.data(direction, from, rest, out);
                 }
             }
         }
     }
 
     /// Reads a head, or keeps the beginning of one.
-    #[inline]
+    #[inline(always)]
     fn head(
         &mut self,
         direction: Direction,
-        chunk: Chunk<'_>,
+        from: Origin,
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> usize {
@@ -239,7 +239,7 @@ impl Http1 {
             // Empty lines before a first line (RFC 9112 section 2.2).
             return input.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         }
-        let mark = Mark::new(chunk.at, chunk.packet);
+        let mark = Mark::new(from);
         match self.whole_head(direction, mark, input, out) {
             Some(used) => used,
             None => {
@@ -257,12 +257,12 @@ impl Http1 {
     fn carried_head(
         &mut self,
         direction: Direction,
-        chunk: Chunk<'_>,
+        from: Origin,
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> usize {
         let half = self.half(direction);
-        half.touch(chunk.at, chunk.packet);
+        half.touch(from);
         let before = half.carry.len();
         let Some(end) = half.add_carry(input) else {
             self.check_head_size(direction, out);
@@ -303,17 +303,17 @@ impl Http1 {
     fn chunked(
         &mut self,
         direction: Direction,
-        chunk: Chunk<'_>,
+        from: Origin,
         piece: Piece<'_>,
         out: &mut Sink<'_>,
     ) {
         match piece {
-            Piece::Data(data) => self.body(direction, chunk.at, data),
-            Piece::Framing => self.body(direction, chunk.at, &[]),
+            Piece::Data(data) => self.body(direction, from.at, data),
+            Piece::Framing => self.body(direction, from.at, &[]),
             Piece::End => {
-                self.body(direction, chunk.at, &[]);
+                self.body(direction, from.at, &[]);
                 self.trailers(direction, out);
-                self.message_ended(direction, chunk.packet, out);
+                self.message_ended(direction, from.packet, out);
             }
             Piece::Bad => {
                 if let Some(exchange) = self.pairing.current(direction) {
@@ -330,7 +330,7 @@ impl Http1 {
     fn maybe(
         &mut self,
         direction: Direction,
-        chunk: Chunk<'_>,
+        from: Origin,
         framing: Framing,
         input: &[u8],
         out: &mut Sink<'_>,
@@ -339,7 +339,7 @@ impl Http1 {
         let half = self.half(direction);
         let before = half.carry.len();
         let wanted = STATUS.len().saturating_sub(before).min(input.len());
-        half.touch(chunk.at, chunk.packet);
+        half.touch(from);
         half.carry.extend_from_slice(input.get(..wanted).unwrap_or_default());
         if half.carry.len() < STATUS.len() && may_begin(&half.carry, STATUS) {
             return wanted;
@@ -348,7 +348,7 @@ impl Http1 {
         let carry = std::mem::take(&mut half.carry);
         if is_head {
             let mark = half.mark;
-            self.message_ended(direction, chunk.packet, out);
+            self.message_ended(direction, from.packet, out);
             let half = self.half(direction);
             half.begin_carry(&carry);
             half.mark = mark;
@@ -365,10 +365,10 @@ impl Http1 {
         }
         let kept = carry.get(..before).unwrap_or_default();
         if !kept.is_empty() {
-            let taken = self.step(direction, Chunk { at, ..chunk }, kept, out);
+            let taken = self.step(direction, Origin { at, ..from }, kept, out);
             let more = kept.get(taken..).unwrap_or_default();
             if !more.is_empty() {
-                self.data(direction, chunk, more, out);
+                self.data(direction, from, more, out);
             }
         }
         0

@@ -26,7 +26,7 @@
 
 use std::collections::VecDeque;
 
-use super::exchange::{Exchange, Part};
+use super::exchange::{Exchange, Method, Part};
 use crate::analyze::decode::{Direction, End, Sink};
 use crate::time::{Timestamp, latest};
 
@@ -282,6 +282,14 @@ impl Pairing {
     /// An interim response, which belongs to the request of the next final one.
     pub fn interim(&mut self) {
         self.interim += 1;
+    }
+
+    /// Whether the next final response surely answers the request at the
+    /// front, whose method leaves its framing alone.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        let front = self.queue.front().filter(|e| e.parts[1] == Part::Missing && !e.hold);
+        self.doubt.is_none() && front.is_some_and(|e| e.method == Method::Other && e.call.is_none())
     }
 
     /// A final response begins. `orphan` makes an exchange without request.

@@ -15,12 +15,7 @@ pub fn request_line(input: &[u8]) -> Option<(RequestLine<'_>, &[u8])> {
     let (method, rest) = method(input)?;
     let (target, rest) = rest.split_at_checked(run::<b'!', false>(rest))?;
     let (version, rest) = rest.split_first_chunk::<11>()?;
-    // Compared as a whole, where `match` goes byte by byte.
-    let version = match version {
-        v if v == b" HTTP/1.1\r\n" => Version::Http11,
-        v if v == b" HTTP/1.0\r\n" => Version::Http10,
-        _ => return None,
-    };
+    let version = version_among(version, [b" HTTP/1.1\r\n", b" HTTP/1.0\r\n"])?;
     (!target.is_empty()).then_some((RequestLine { method, target, version }, rest))
 }
 
@@ -40,11 +35,7 @@ fn method(input: &[u8]) -> Option<(&[u8], &[u8])> {
 #[inline]
 pub fn status_line(input: &[u8]) -> Option<(StatusLine<'_>, &[u8])> {
     let (version, rest) = input.split_first_chunk::<9>()?;
-    let version = match version {
-        v if v == b"HTTP/1.1 " => Version::Http11,
-        v if v == b"HTTP/1.0 " => Version::Http10,
-        _ => return None,
-    };
+    let version = version_among(version, [b"HTTP/1.1 ", b"HTTP/1.0 "])?;
     let (digits, rest) = rest.split_first_chunk::<3>()?;
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -82,6 +73,14 @@ pub fn value(input: &[u8], name: usize) -> Option<(Range<usize>, usize)> {
     is_end(end).then_some((value, name + line.len() + b"\r\n".len()))
 }
 
+/// Which version this is, of both spellings. They are compared as a whole:
+/// `match` goes byte by byte.
+#[inline]
+fn version_among<const N: usize>(text: &[u8; N], spelled: [&[u8; N]; 2]) -> Option<Version> {
+    let [http11, http10] = spelled;
+    if text == http11 { Some(Version::Http11) } else { (text == http10).then_some(Version::Http10) }
+}
+
 /// Bytes of the names that are read here: one look-up a byte.
 const PLAIN_NAME: [bool; 256] = {
     let mut table = [false; 256];
@@ -103,7 +102,7 @@ fn run<const MIN: u8, const HIGH: bool>(bytes: &[u8]) -> usize {
     let mut at = 0;
     for word in words {
         let word = u64::from_le_bytes(*word);
-        let rubout = word ^ ONES * 0x7f;
+        let rubout = word ^ (ONES * 0x7f);
         // The top bits of bytes below MIN, of DEL, of those above ASCII. A
         // borrow can mark a byte wrongly, but only behind one marked rightly.
         let low = word.wrapping_sub(ONES * MIN as u64) & !word;

@@ -132,6 +132,15 @@ fn transactions(late: Late, steps: &[Step]) -> Vec<Transaction> {
     run.output.transactions.into_iter().map(|finished| *finished.transaction).collect()
 }
 
+/// Transactions in full, with fields not wanted. The log, which they do not
+/// depend on, keeps messages from being read at once.
+fn in_full(late: Late, steps: &[Step], log: bool) -> Vec<String> {
+    let mut run = Run::new(late);
+    run.wants = Wants { log, ..Wants::default() };
+    steps.iter().chain(&both(End::Fin)).for_each(|step| run.push(step));
+    run.output.transactions.iter().map(|finished| format!("{:?}", finished.transaction)).collect()
+}
+
 /// The number in the request's path and in the response's head.
 fn numbers(t: &Transaction) -> (Option<String>, Option<String>) {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -197,6 +206,21 @@ proptest! {
             let split = transactions(Late::default(), &steps(&rounds, sizes, None));
             prop_assert_eq!(lines(&split), lines(&whole));
         }
+    }
+
+    #[test]
+    fn at_once_or_step_by_step_is_the_same(
+        rounds in rounds(3),
+        sizes in prop::collection::vec(prop_oneof![1usize..200, Just(usize::MAX)], 1..10),
+        to_server: bool,
+        hole in prop::option::of((0usize..700, 1usize..300)),
+        late in prop_oneof![4 => Just([false, false]), 1 => any::<[bool; 2]>()],
+    ) {
+        let direction = if to_server { ToServer } else { ToClient };
+        let hole = hole.map(|(from, len)| (direction, from, from + len));
+        let steps = steps(&rounds, &sizes, hole);
+        let [fast, slow] = [false, true].map(|log| in_full(Late(late), &steps, log));
+        prop_assert_eq!(fast, slow);
     }
 
     #[test]
