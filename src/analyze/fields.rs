@@ -90,12 +90,10 @@ impl Fields {
         self.list().store(text)
     }
 
-    /// Keeps several texts, in one go.
+    /// Makes room for so many bytes of text.
     #[inline]
-    pub fn store_all<const N: usize>(&mut self, texts: [&[u8]; N]) -> [Span; N] {
-        let list = self.list();
-        list.bytes.reserve(texts.iter().map(|text| text.len()).sum());
-        texts.map(|text| list.store(text))
+    pub fn reserve(&mut self, bytes: usize) {
+        self.list().bytes.reserve(bytes);
     }
 
     /// The text of a span of this buffer; empty for a span of another one.

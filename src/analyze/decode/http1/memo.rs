@@ -20,7 +20,7 @@ const SLOTS: usize = 64;
 const BYTES: usize = 2048;
 /// A section is forgotten for another one once that many in a row have had
 /// little of it.
-const PATIENCE: u8 = 4;
+const PATIENCE: u8 = 16;
 
 thread_local! {
     /// None of them until the first is needed.
@@ -66,19 +66,20 @@ struct Line {
 
 impl Line {
     /// Reads the line that begins `input`, at `start` of a section.
+    #[inline]
     fn read(start: usize, input: &[u8]) -> Option<Self> {
         let name = scan::name(input)?;
-        let field = Known::of(input.get(..name - 1)?);
+        Self::with_value(start, input, name, Known::of(input.get(..name - 1)?))
+    }
+
+    /// The same, where the name is known.
+    #[inline]
+    fn with_value(start: usize, input: &[u8], name: usize, field: Option<Known>) -> Option<Self> {
         let (value, len) = scan::value(input, name)?;
-        let short = |place: usize| u16::try_from(place).ok();
-        Some(Self {
-            start: short(start)?,
-            end: short(start + len)?,
-            name: short(name)?,
-            value: (short(value.start)?, short(value.end)?),
-            field,
-            next: 0,
-        })
+        // No place is past the end of the line: where that fits, all do.
+        let end = u16::try_from(start + len).ok()?;
+        let value = (value.start as u16, value.end as u16);
+        Some(Self { start: start as u16, end, name: name as u16, value, field, next: 0 })
     }
 
     fn len(&self) -> usize {
@@ -138,10 +139,7 @@ impl Section {
                 at += b"\r\n".len();
                 break;
             }
-            let (line, fits) = match self.renew(index, rest) {
-                Some(line) => (line, true),
-                None => (Line::read(at, rest)?, false),
-            };
+            let (line, fits) = self.line(index, at, rest)?;
             line.say(rest, facts);
             other += if fits { 0 } else { line.len() };
             at += line.len();
@@ -184,25 +182,25 @@ impl Section {
         }
     }
 
-    /// Reads the line that begins `input`, if it has the name and the length
-    /// of that of number `index`, and remembers it in its place.
+    /// Reads the line that begins `input`, at `start`, and says whether it was
+    /// put in the place of that of number `index`, whose name and length it has.
     #[inline]
-    fn renew(&mut self, index: usize, input: &[u8]) -> Option<Line> {
-        let line = self.lines.get_mut(index)?;
-        let known = self.bytes.get_mut(usize::from(line.start)..usize::from(line.end))?;
-        let input = input.get(..known.len())?;
-        let name = usize::from(line.name);
-        if input.get(..name)? != known.get(..name)? {
-            return None;
+    fn line(&mut self, index: usize, start: usize, input: &[u8]) -> Option<(Line, bool)> {
+        let before = self.lines.get_mut(index).and_then(|line| {
+            let known = self.bytes.get_mut(usize::from(line.start)..usize::from(line.end))?;
+            let name = known.get(..usize::from(line.name))?;
+            input.starts_with(name).then_some((line, known))
+        });
+        let Some((before, known)) = before else {
+            return Some((Line::read(start, input)?, false));
+        };
+        let line = Line::with_value(start, input, usize::from(before.name), before.field)?;
+        let fits = line.len() == known.len();
+        if fits {
+            known.copy_from_slice(input.get(..line.len())?);
+            before.value = line.value;
         }
-        let (value, len) = scan::value(input, name)?;
-        if len != known.len() {
-            return None;
-        }
-        known.copy_from_slice(input);
-        // No place in a section is cut: those that are remembered are short.
-        line.value = (value.start as u16, value.end as u16);
-        Some(*line)
+        Some((line, fits))
     }
 
     /// Learns a section, `other` bytes of which were not to be found here, if

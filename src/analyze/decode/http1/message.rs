@@ -457,6 +457,9 @@ fn kind_of(method: &[u8]) -> Method {
     }
 }
 
+/// Room for the schemes that there are.
+const SCHEME_BYTES: usize = b"https".len();
+
 /// Fills in method, scheme, authority and path (RFC 9112 section 3.2).
 fn request_texts(message: &mut Message, method: &[u8], target: &[u8], host: Option<&[u8]>) {
     let absolute = absolute_form(target);
@@ -465,14 +468,14 @@ fn request_texts(message: &mut Message, method: &[u8], target: &[u8], host: Opti
         None if method == b"CONNECT" => Some(target),
         None => host,
     };
-    let texts = [method, target, authority.unwrap_or_default()];
-    let [method, path, host] = message.head.store_all(texts);
-    message.method = Some(method);
-    message.path = Some(path);
-    message.authority = authority.map(|_| host);
+    let head = &mut message.head;
+    head.reserve(method.len() + target.len() + authority.map_or(0, <[u8]>::len) + SCHEME_BYTES);
+    message.method = Some(head.store(method));
+    message.path = Some(head.store(target));
+    message.authority = authority.map(|authority| head.store(authority));
     message.scheme = Some(match absolute {
-        Some((scheme, _)) => message.head.store(scheme),
-        None => message.head.store(b"http"),
+        Some((scheme, _)) => head.store(scheme),
+        None => head.store(b"http"),
     });
 }
 

@@ -67,7 +67,7 @@ pub fn name(input: &[u8]) -> Option<usize> {
 #[inline]
 pub fn value(input: &[u8], name: usize) -> Option<(Range<usize>, usize)> {
     let rest = input.get(name..)?;
-    let (line, end) = rest.split_at_checked(run::<b' ', true>(rest))?;
+    let (line, end) = rest.split_at_checked(value_bytes(rest))?;
     let begin = name + (line.len() - line.trim_ascii_start().len());
     let value = begin..name + line.trim_ascii_end().len().max(begin - name);
     is_end(end).then_some((value, name + line.len() + b"\r\n".len()))
@@ -92,6 +92,19 @@ const PLAIN_NAME: [bool; 256] = {
     table
 };
 
+/// How many bytes at the beginning may stand in a value: no control bytes.
+#[inline]
+fn value_bytes(bytes: &[u8]) -> usize {
+    // Vector code, since all of a block are looked at in any case.
+    let (blocks, _) = bytes.as_chunks::<16>();
+    let fine =
+        |block: &&[u8; 16]| block.iter().fold(true, |fine, b| fine & (*b >= b' ' && *b != DEL));
+    let len = blocks.iter().take_while(fine).count() * 16;
+    len + run::<b' ', true>(bytes.get(len..).unwrap_or_default())
+}
+
+const DEL: u8 = 0x7f;
+
 /// How many bytes at the beginning are not below `MIN` (at least a space),
 /// not DEL and, unless `HIGH`, ASCII.
 #[inline(always)]
@@ -102,7 +115,7 @@ fn run<const MIN: u8, const HIGH: bool>(bytes: &[u8]) -> usize {
     let mut at = 0;
     for word in words {
         let word = u64::from_le_bytes(*word);
-        let rubout = word ^ (ONES * 0x7f);
+        let rubout = word ^ (ONES * DEL as u64);
         // The top bits of bytes below MIN, of DEL, of those above ASCII. A
         // borrow can mark a byte wrongly, but only behind one marked rightly.
         let low = word.wrapping_sub(ONES * MIN as u64) & !word;
@@ -114,7 +127,7 @@ fn run<const MIN: u8, const HIGH: bool>(bytes: &[u8]) -> usize {
         }
         at += 8;
     }
-    let fine = |b: &u8| *b >= MIN && *b != 0x7f && (HIGH || b.is_ascii());
+    let fine = |b: &u8| *b >= MIN && *b != DEL && (HIGH || b.is_ascii());
     let tail = bytes.get(at..).unwrap_or_default();
     at + tail.iter().take_while(|b| fine(b)).count()
 }
