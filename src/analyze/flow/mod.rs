@@ -355,10 +355,10 @@ impl Flow {
             if half.isn.is_none() && half.next.is_none() {
                 half.isn = Some(SeqNum(segment.seq));
                 half.next = Some(place.start);
-                if segment.flags & flags::ACK == 0 {
-                    self.guess = side;
-                } else {
-                    self.guess = side.other();
+                // The decoder keeps the directions that it was given.
+                if !self.settled {
+                    let client = segment.flags & flags::ACK == 0;
+                    self.guess = if client { side } else { side.other() };
                 }
             }
         }

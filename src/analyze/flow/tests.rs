@@ -146,6 +146,20 @@ fn in_order() {
     assert!(flow.handshake());
 }
 
+/// Bytes without any acknowledgement were handed on before a SYN tells who is the client.
+#[test]
+fn a_late_handshake_does_not_turn_the_directions() {
+    let later = |millis, packet| Packet { millis, ..packet };
+    let (lines, flow) = replay(&[
+        packet(false, 0, 1, 0, b"200 "),
+        later(200, packet(false, 0, 5, 0, b"OK, ")),
+        later(201, packet(true, SYN | ACK, 0, 1, b"")),
+        later(202, packet(false, 0, 9, 0, b"fine")),
+    ]);
+    assert_eq!(lines[..3], ["<late 200 ", "<late OK, ", "<late fine"]);
+    assert_eq!(flow.half(flow.client().other()).counts.bytes, 12);
+}
+
 #[test]
 fn a_response_captured_before_its_request_waits() {
     let mut packets = exchange();

@@ -27,6 +27,7 @@
 use std::collections::VecDeque;
 
 use super::exchange::{Exchange, Method, Part};
+use crate::analyze::decode::grpc::Call;
 use crate::analyze::decode::{Direction, End, Sink};
 use crate::time::{Timestamp, latest};
 
@@ -509,7 +510,15 @@ fn split(mut pair: Exchange, out: &mut Sink<'_>) -> (Exchange, Exchange) {
     response.closed = pair.closed.take();
     pair.parts[1] = Part::Missing;
     pair.tentative = false;
-    pair.call = None;
+    // A response that says itself that it is a call's goes on as one, without what was counted
+    // of the request.
+    if let (Some(mut call), Some(message)) = (pair.call.take(), &response.transaction.response)
+        && Call::detect(message).is_some()
+    {
+        call.begin(Direction::ToServer);
+        call.lost(Direction::ToServer);
+        response.call = Some(call);
+    }
     (response, pair)
 }
 

@@ -128,14 +128,15 @@ impl Framer {
                     if input.is_empty() {
                         return None;
                     }
-                    let (taken, rest) = input.split_at(left.min(input.len()));
-                    let at = PREFACE.len() - left;
-                    if PREFACE.get(at..at + taken.len()) != Some(taken) {
+                    let expected = PREFACE.iter().skip(PREFACE.len() - left);
+                    let same = expected.zip(*input).take_while(|(a, b)| a == b).count();
+                    // What began like it is not read again: it may have come in pieces.
+                    *input = input.get(same..).unwrap_or_default();
+                    if same < left && !input.is_empty() {
                         self.state = State::Head;
                         return Some(Step::NoPreface);
                     }
-                    *input = rest;
-                    self.state = match left - taken.len() {
+                    self.state = match left - same {
                         0 => State::Head,
                         left => State::Preface(left),
                     };

@@ -232,3 +232,23 @@ fn a_cut_status_line_may_be_an_interim_one() {
     );
     assert_eq!(times(&output.transactions[0].transaction.response).0, None);
 }
+
+/// A response whose request is not certain is a gRPC-Web call's all the same: not OK because
+/// HTTP says 200.
+#[test]
+fn a_call_without_its_request_keeps_its_status() {
+    let request = "POST /p.S/M HTTP/1.1\r\nContent-Type: application/grpc-web\r\n\
+                   Content-Length: 6\r\n\r\n\0\0\0\0\x01a";
+    let response = |kind: &str| {
+        let head = format!("HTTP/1.1 200 X\r\nContent-Type: {kind}\r\nContent-Length: 21\r\n\r\n");
+        s([head.as_bytes(), b"\x80\0\0\0\x10grpc-status: 5\r\n"].concat())
+    };
+    let shown = |kind| {
+        let steps = with_end(vec![c(request), response(kind)], End::CaptureEnd);
+        shown(&run(LATE, &steps)).remove(0)
+    };
+    let web = shown("application/grpc-web");
+    assert!(web.starts_with("grpc - -> 200 21 | client_error late-join"), "{web}");
+    // What does not say so may answer another request.
+    assert_eq!(shown("text/plain"), "- -> 200 21 | ok late-join");
+}

@@ -356,6 +356,20 @@ fn frames_behind_the_end_of_a_message_change_nothing() {
     assert_eq!(t.anomalies, ["http2-stray-frame"]);
 }
 
+#[test]
+fn a_preface_that_is_none_is_the_same_in_pieces() {
+    let client = [&PREFACE[..19], &headers(5, 1, GET)].concat();
+    let answer = down(&[settings(&[]), headers(5, 1, OK)]);
+    for pieces in [1, 7, client.len()] {
+        let inputs: Vec<_> = client.chunks(pieces).map(|part| up(&[part.to_vec()])).collect();
+        let inputs = [&inputs[..], std::slice::from_ref(&answer)].concat();
+        let output = decode(&inputs, [false; 2], &Limits::default(), Wants::default());
+        assert_eq!(output.anomalies, [("http2-no-preface", 1)], "{pieces}");
+        let t = &output.transactions[0].transaction;
+        assert_eq!((t.outcome, t.completeness), (Outcome::Ok, Completeness::Complete), "{pieces}");
+    }
+}
+
 /// No byte is known to be missing, and still a head was not seen.
 #[test]
 fn a_message_without_its_head_is_not_complete() {
