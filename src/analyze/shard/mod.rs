@@ -1,0 +1,275 @@
+//! One part of all flows: its table, what it has finished, its reports.
+//!
+//! A shard works alone on its segments of a round. `output` reports what its
+//! flows have finished, `upkeep` keeps time and limits.
+
+mod output;
+mod upkeep;
+
+use std::net::SocketAddr;
+
+use crate::analyze::decode::detect::Detector;
+use crate::analyze::decode::{End, Finished, Output, Wants};
+use crate::analyze::flow::table::{FlowId, FlowTable};
+use crate::analyze::flow::{Context, Flow, SegmentRef};
+use crate::analyze::limits::{CLOSED_NANOS, SHARDS};
+use crate::analyze::options::Options;
+use crate::analyze::report::Aggregate;
+use crate::analyze::report::log::LogKind;
+use crate::analyze::report::sorter::SortKey;
+use crate::analyze::round::{Payloads, Round};
+use crate::pcap::prefetch;
+use crate::time::{Timestamp, earliest};
+
+/// Segments ahead whose payload is loaded: the reader looked at their headers
+/// only, and the segments of a shard are too far apart for the processor to
+/// guess the next.
+const PREFETCH_SEGMENTS: usize = 3;
+
+/// A line of the event log and where it stands in the order of packets.
+#[derive(Debug)]
+pub struct LogEvent {
+    /// Packet that set it off.
+    pub packet: u64,
+    /// Capture time of the bytes.
+    pub at: Option<Timestamp>,
+    /// Server's address.
+    pub server: SocketAddr,
+    /// Client's address.
+    pub client: SocketAddr,
+    /// What it is.
+    pub kind: LogKind,
+    /// The decoded line.
+    pub text: String,
+}
+
+/// Lines of transactions: keys and ends in one buffer.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// All lines.
+    pub bytes: Vec<u8>,
+    /// Key of each line and where it ends.
+    pub keys: Vec<(SortKey, usize)>,
+}
+
+/// What a shard needs of the run.
+pub struct Run<'a> {
+    /// Settings.
+    pub options: &'a Options,
+    /// What reports need.
+    pub wants: Wants,
+    /// Interface names by index.
+    pub interfaces: &'a [Option<String>],
+}
+
+/// What a shard works on.
+struct Work<'a> {
+    round: &'a Round,
+    payloads: &'a Payloads<'a>,
+    run: &'a Run<'a>,
+}
+
+impl Work<'_> {
+    /// Runs `f` with what flows need of their surroundings.
+    #[inline]
+    fn with_context<R>(&self, output: &mut Output, f: impl FnOnce(&mut Context<'_, '_>) -> R) -> R {
+        f(&mut Context {
+            limits: &self.run.options.limits,
+            wants: self.run.wants,
+            new_decoder: Detector::boxed,
+            output,
+            bytes: &|payload| self.payloads.get(payload),
+        })
+    }
+}
+
+struct Pending {
+    flow: FlowId,
+    index: u64,
+    finished: Finished,
+}
+
+/// One of [`SHARDS`] parts.
+#[derive(Default)]
+pub struct Shard {
+    index: usize,
+    table: FlowTable,
+    output: Output,
+    pending: Vec<Pending>,
+    ended: Vec<FlowId>,
+    fresh: Vec<FlowId>,
+    waiting: Vec<FlowId>,
+    swept: u64,
+    segments: u64,
+    held_since_sweep: usize,
+    /// Tables over the transactions so far.
+    pub aggregate: Aggregate,
+    /// Transactions as lines, since they were last taken.
+    pub lines: Lines,
+    /// Events since they were last taken.
+    pub events: Vec<LogEvent>,
+    /// What limits cost.
+    pub limits: Vec<(&'static str, u64)>,
+}
+
+impl Shard {
+    /// The shard of this index.
+    pub fn new(index: usize, options: &Options) -> Self {
+        Self { index, aggregate: Aggregate::new(options.top), ..Self::default() }
+    }
+
+    /// Takes its segments of a round.
+    pub fn process(&mut self, round: &Round, run: &Run<'_>) {
+        self.report(run);
+        let payloads = round.payloads();
+        let work = Work { round, payloads: &payloads, run };
+        let segments = round.segments.get(self.index).map_or(&[][..], Vec::as_slice);
+        for (at, segment) in segments.iter().enumerate() {
+            if let Some(next) = segments.get(at + PREFETCH_SEGMENTS)
+                && let Some(payload) = payloads.get(next.payload)
+            {
+                prefetch(payload, 0);
+            }
+            self.segment(segment, &work);
+        }
+        self.segments += segments.len() as u64;
+        self.tick(&work);
+    }
+
+    #[inline]
+    fn segment(&mut self, segment: &SegmentRef, work: &Work<'_>) {
+        let limit = work.run.options.limits.idle_nanos;
+        let known = self.table.find(&segment.key);
+        let id = match known {
+            Some(id) if self.table.get(id).is_some_and(|flow| goes_on(flow, segment, limit)) => id,
+            known => match self.begin(known, segment, work) {
+                Some(id) => id,
+                None => return,
+            },
+        };
+        let payload = work.payloads.get(segment.payload).unwrap_or_default();
+        let Some(flow) = self.table.get_mut(id) else { return };
+        work.with_context(&mut self.output, |context| flow.segment(segment, payload, context));
+        if !work.round.comments.is_empty() {
+            output::keep_comment(flow, segment.packet, work.round);
+        }
+        if flow.is_waiting() {
+            self.held_since_sweep += payload.len();
+            if !flow.waiting {
+                flow.waiting = true;
+                self.waiting.push(id);
+            }
+        }
+        let closed = flow.closed.is_some();
+        self.take_output(id, segment.packet, work.run, closed);
+    }
+
+    /// Begins the connection of a segment, where it may begin one; the one
+    /// that has its key is over.
+    #[inline(never)]
+    fn begin(
+        &mut self,
+        known: Option<FlowId>,
+        segment: &SegmentRef,
+        work: &Work<'_>,
+    ) -> Option<FlowId> {
+        let run = work.run;
+        if let Some(id) = known {
+            let flow = self.table.get(id)?;
+            let replaced = is_over(flow, segment.at) || flow.is_replaced_by(segment);
+            let end = if replaced { End::Replaced } else { End::Idle };
+            self.close(id, end, segment.packet, work);
+        }
+        if !Flow::may_start_with(segment.flags, segment.wire_len) {
+            return None;
+        }
+        if self.table.len() >= run.options.limits.flows.div_ceil(SHARDS) {
+            self.evict(work);
+        }
+        let id = self.table.insert(Flow::new(segment));
+        self.fresh.push(id);
+        if run.wants.log {
+            let handshake = segment.flags & crate::analyze::packet::flags::SYN != 0;
+            let text = if handshake { "" } else { "joined midway" };
+            self.log(id, segment.packet, segment.at, LogKind::Conn, text.to_owned());
+        }
+        Some(id)
+    }
+
+    /// Ends a flow and frees its key; its totals are reported in the next round.
+    fn close(&mut self, id: FlowId, end: End, packet: u64, work: &Work<'_>) {
+        if let Some(flow) = self.table.get_mut(id) {
+            work.with_context(&mut self.output, |context| flow.finish(end, context));
+        }
+        self.take_output(id, packet, work.run, true);
+        self.table.detach(id);
+        self.ended.push(id);
+    }
+
+    /// Flows that have no number yet: first packet and id.
+    pub fn take_fresh(&mut self) -> Vec<(u64, FlowId)> {
+        std::mem::take(&mut self.fresh)
+            .into_iter()
+            .filter_map(|id| Some((self.table.get(id)?.first_packet, id)))
+            .collect()
+    }
+
+    /// Gives a connection its number.
+    pub fn number(&mut self, id: FlowId, number: u64) {
+        if let Some(flow) = self.table.get_mut(id) {
+            flow.number = number;
+        }
+    }
+
+    /// Ends all flows because the capture has ended.
+    pub fn finish(&mut self, round: &Round, run: &Run<'_>) {
+        self.report(run);
+        let payloads = round.payloads();
+        let work = Work { round, payloads: &payloads, run };
+        let mut flows: Vec<_> = self
+            .table
+            .ids()
+            .into_iter()
+            .filter_map(|id| self.table.get(id).map(|flow| (flow.first_packet, id)))
+            .collect();
+        flows.sort_unstable();
+        for (_, id) in flows {
+            self.close(id, End::CaptureEnd, u64::MAX, &work);
+        }
+        self.report(run);
+    }
+
+    /// No transaction that begins before this is still to come.
+    pub fn watermark(&self, since: Option<Timestamp>) -> Option<Timestamp> {
+        let open = self
+            .table
+            .ids()
+            .into_iter()
+            .filter_map(|id| self.table.get(id)?.oldest_open())
+            .filter(|start| since.is_none_or(|since| *start >= since))
+            .min();
+        let pending = self.pending.iter().filter_map(|p| p.finished.transaction.rank()).min();
+        earliest(open, pending)
+    }
+}
+
+/// Whether a segment belongs to the flow that has its key, and not to another
+/// after it.
+#[inline]
+fn goes_on(flow: &Flow, segment: &SegmentRef, idle_limit: i64) -> bool {
+    !(is_over(flow, segment.at)
+        || flow.is_replaced_by(segment)
+        || is_idle(flow, segment.at, idle_limit))
+}
+
+/// Whether a closed flow has been remembered long enough.
+fn is_over(flow: &Flow, now: Option<Timestamp>) -> bool {
+    match (flow.closed, now) {
+        (Some(Some(closed)), Some(now)) => now.since(closed) > CLOSED_NANOS,
+        _ => false,
+    }
+}
+
+fn is_idle(flow: &Flow, now: Option<Timestamp>, limit: i64) -> bool {
+    matches!((flow.last, now), (Some(last), Some(now)) if now.since(last) > limit)
+}

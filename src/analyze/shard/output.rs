@@ -1,0 +1,207 @@
+//! What flows have finished, on its way into lines, events and tables.
+
+use super::{Lines, LogEvent, Pending, Run, Shard};
+use crate::analyze::decode::{Direction, Event, Finished};
+use crate::analyze::flow::Flow;
+use crate::analyze::flow::table::FlowId;
+use crate::analyze::options::Options;
+use crate::analyze::report::log::LogKind;
+use crate::analyze::report::{Aggregate, FlowTotals, Format, Item, csv, jsonl};
+use crate::analyze::round::Round;
+use crate::time::Timestamp;
+
+/// Packet comments kept per connection: its first, and those of the requests
+/// in flight.
+const COMMENTS_PER_FLOW: usize = 64;
+
+impl Shard {
+    /// Takes what a flow's decoder has put out.
+    #[inline]
+    pub(super) fn take_output(&mut self, id: FlowId, packet: u64, run: &Run<'_>, closed: bool) {
+        let nothing = self.output.transactions.is_empty() && self.output.events.is_empty();
+        if nothing && !(closed && run.wants.log) {
+            return;
+        }
+        if !self.output.events.is_empty() {
+            let events = std::mem::take(&mut self.output.events);
+            self.take_events(id, packet, events);
+        }
+        if !self.output.transactions.is_empty() {
+            self.take_transactions(id, run);
+        }
+        if closed && run.wants.log {
+            self.log_close(id, packet);
+        }
+    }
+
+    /// Reports transactions at once, while they are at hand; those of a
+    /// connection that has no number yet wait for the next round.
+    fn take_transactions(&mut self, id: FlowId, run: &Run<'_>) {
+        let Some(flow) = self.table.get_mut(id) else { return };
+        let mut transactions = std::mem::take(&mut self.output.transactions);
+        for finished in transactions.drain(..) {
+            flow.transactions += 1;
+            let index = flow.transactions;
+            if flow.number == 0 {
+                self.pending.push(Pending { flow: id, index, finished });
+                continue;
+            }
+            let item = item(flow, index, &finished, run);
+            report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+            self.output.recycle(finished.transaction);
+        }
+        self.output.transactions = transactions;
+    }
+
+    fn take_events(&mut self, id: FlowId, packet: u64, events: Vec<(Event, bool)>) {
+        let Some(flow) = self.table.get(id) else { return };
+        for (event, swapped) in events {
+            let client = if swapped { flow.guess.other() } else { flow.guess };
+            self.events.push(LogEvent {
+                packet,
+                at: event.at,
+                server: flow.end(client.other()),
+                client: flow.end(client),
+                kind: match event.direction {
+                    Direction::ToServer => LogKind::Request,
+                    Direction::ToClient => LogKind::Response,
+                },
+                text: event.text,
+            });
+        }
+    }
+
+    pub(super) fn log(
+        &mut self,
+        id: FlowId,
+        packet: u64,
+        at: Option<Timestamp>,
+        kind: LogKind,
+        text: String,
+    ) {
+        let Some(flow) = self.table.get(id) else { return };
+        let client = flow.client();
+        let (server, client) = (flow.end(client.other()), flow.end(client));
+        self.events.push(LogEvent { packet, at, server, client, kind, text });
+    }
+
+    pub(super) fn log_close(&mut self, id: FlowId, packet: u64) {
+        let Some(flow) = self.table.get_mut(id) else { return };
+        let Some(text) = flow.take_close_text() else { return };
+        let at = flow.last;
+        self.log(id, packet, at, LogKind::Close, text);
+    }
+
+    /// Reports what the last round finished of connections that it began. All
+    /// have numbers now.
+    pub fn report(&mut self, run: &Run<'_>) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for Pending { flow, index, finished } in pending.drain(..) {
+            if let Some(flow) = self.table.get(flow) {
+                let item = item(flow, index, &finished, run);
+                report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+            }
+            self.output.recycle(finished.transaction);
+        }
+        self.pending = pending;
+        for id in std::mem::take(&mut self.ended) {
+            if let Some(flow) = self.table.remove(id) {
+                self.aggregate.add_flow(&totals(*flow));
+            }
+        }
+    }
+}
+
+pub(super) fn keep_comment(flow: &mut Flow, packet: u64, round: &Round) {
+    let at = round.comments.partition_point(|(number, _)| *number < packet);
+    for (_, text) in round.comments.iter().skip(at).take_while(|(number, _)| *number == packet) {
+        match flow.comments.last_mut() {
+            Some((last, known)) if *last == packet => {
+                known.push('\n');
+                known.push_str(text);
+            }
+            _ => {
+                if flow.comments.len() >= COMMENTS_PER_FLOW {
+                    flow.comments.remove(1);
+                }
+                flow.comments.push((packet, text.clone()));
+            }
+        }
+    }
+}
+
+/// The comment of the packet that began a transaction, else of the first
+/// packet of its connection.
+fn comment_of<'a>(flow: &'a Flow, finished: &Finished) -> Option<&'a str> {
+    if flow.comments.is_empty() {
+        return None;
+    }
+    let transaction = &finished.transaction;
+    let message = transaction.request.as_ref().or(transaction.response.as_ref());
+    let packet = message.map_or(0, |message| message.packet);
+    let find = |packet| flow.comments.iter().find(|(number, _)| *number == packet);
+    find(packet).or_else(|| find(flow.first_packet)).map(|(_, text)| text.as_str())
+}
+
+/// A finished transaction as reports take it.
+fn item<'a>(flow: &'a Flow, index: u64, finished: &'a Finished, run: &'a Run<'_>) -> Item<'a> {
+    let client = if finished.swapped { flow.guess.other() } else { flow.guess };
+    let interface = run.interfaces.get(flow.interface as usize);
+    Item {
+        transaction: &finished.transaction,
+        client: flow.end(client),
+        server: flow.end(client.other()),
+        connection: flow.number,
+        index,
+        interface: interface.and_then(Option::as_deref),
+        comment: comment_of(flow, finished),
+    }
+}
+
+fn report_item(item: &Item<'_>, options: &Options, aggregate: &mut Aggregate, lines: &mut Lines) {
+    match options.format {
+        Format::Text | Format::Json => aggregate.add(item),
+        Format::Jsonl => jsonl::write(item, options.headers, &mut lines.bytes),
+        Format::Csv => csv::write(item, &mut lines.bytes),
+        Format::Log => {}
+    }
+    if matches!(options.format, Format::Jsonl | Format::Csv) {
+        lines.keys.push((item.sort_key(), lines.bytes.len()));
+    }
+}
+
+fn totals(flow: Flow) -> FlowTotals {
+    let client = flow.client();
+    let server = client.other();
+    let sum = |pick: fn(&crate::analyze::reassembly::half::HalfCounts) -> u64| {
+        pick(&flow.half(client).counts) + pick(&flow.half(server).counts)
+    };
+    FlowTotals {
+        client: flow.end(client),
+        server: flow.end(server),
+        connection: flow.number,
+        kind: flow.kind,
+        first: flow.first,
+        last: flow.last,
+        handshake: flow.handshake(),
+        segments: flow.counts.segments,
+        payload_bytes: [flow.half(client).counts.bytes, flow.half(server).counts.bytes],
+        gap_bytes: flow.counts.gap_bytes,
+        gaps: flow.counts.gaps,
+        retransmissions: sum(|c| c.retransmissions),
+        out_of_order: sum(|c| c.out_of_order),
+        duplicates: sum(|c| c.duplicates),
+        anomalies: flow.anomalies,
+        findings: flow
+            .findings
+            .into_iter()
+            .map(|(direction, packet, text)| {
+                let way = match direction {
+                    Direction::ToServer => "to server",
+                    Direction::ToClient => "to client",
+                };
+                (way, packet, text)
+            })
+            .collect(),
+    }
+}
