@@ -10,7 +10,7 @@ use crate::analyze::flow::key::FlowKey;
 use crate::analyze::packet::{Dissected, Dissector, Segment};
 use crate::analyze::reassembly::half::PayloadRef;
 use crate::analyze::report::{CaptureTotals, InputTotals};
-use crate::analyze::round::{Chunks, Round};
+use crate::analyze::round::{Before, Round};
 use crate::pcap::{Capture, Interface, LinkType, PacketRef, PcapError};
 use crate::time::{Timestamp, earliest, latest};
 
@@ -51,7 +51,7 @@ impl Feeder {
     }
 
     /// Fills a round; false once nothing follows it.
-    pub fn fill(&mut self, round: &mut Round, before: Chunks) -> Result<bool, PcapError> {
+    pub fn fill(&mut self, round: &mut Round, before: Before) -> Result<bool, PcapError> {
         self.rounds += 1;
         round.clear(self.rounds, before);
         let more = self.capture.next_batch(&mut round.batch)?;

@@ -15,7 +15,7 @@ use crate::analyze::options::Options;
 use crate::analyze::report::log::LogLine;
 use crate::analyze::report::sorter::{SortError, Sorter};
 use crate::analyze::report::{Aggregate, CaptureTotals, Format, Report, csv};
-use crate::analyze::round::{Chunks, Round};
+use crate::analyze::round::{Before, Round};
 use crate::analyze::shard::{LogEvent, Run, Shard};
 use crate::pcap::{Capture, PcapError};
 use crate::time::{Timestamp, earliest};
@@ -83,7 +83,7 @@ pub fn run(
         .transpose()?;
     pipeline.begin(out)?;
     let (mut current, mut next) = (Round::default(), Round::default());
-    let mut more = pipeline.feeder.fill(&mut current, Chunks::new())?;
+    let mut more = pipeline.feeder.fill(&mut current, Before::new())?;
     loop {
         let last = !more || control.stop.load(Ordering::Relaxed);
         if last {
@@ -154,7 +154,7 @@ impl<'a> Pipeline<'a> {
         let feeder = &mut self.feeder;
         let shards = &mut self.shards;
         let mut fill = || {
-            if last { Ok(false) } else { feeder.fill(next, current.batch.chunks.clone()) }
+            if last { Ok(false) } else { feeder.fill(next, current.remembered()) }
         };
         match pool {
             None => {

@@ -13,8 +13,15 @@ use crate::time::Timestamp;
 /// Marks a chunk index as one of [`Round::owned`].
 const OWNED: u32 = 1 << 31;
 
+/// Rounds whose bytes are kept: together up to 32,768 packets or 8 MiB, of a
+/// pipe up to 32 MiB. What is sent again comes after some round trips.
+const REMEMBERED: usize = 32;
+
 /// Shared bytes of a batch.
-pub type Chunks = Vec<Arc<dyn AsRef<[u8]> + Send + Sync>>;
+type Chunks = Vec<Arc<dyn AsRef<[u8]> + Send + Sync>>;
+
+/// Shared bytes of earlier batches, the last first.
+pub type Before = Vec<Arc<Chunks>>;
 
 /// Segments of one batch by shard, and the bytes that they refer to.
 #[derive(Default)]
@@ -25,8 +32,8 @@ pub struct Round {
     pub batch: Batch,
     /// Payloads that were put together from fragments.
     pub owned: Vec<Vec<u8>>,
-    /// Chunks of the round before, for comparing bytes sent again.
-    pub before: Chunks,
+    /// Chunks of the rounds before, the last first, for comparing bytes sent again.
+    pub before: Before,
     /// Segments by shard, in packet order.
     pub segments: Vec<Vec<SegmentRef>>,
     /// Comments by packet number, ascending.
@@ -38,8 +45,14 @@ pub struct Round {
 }
 
 impl Round {
-    /// Empties it for the next batch; `before` is what the last round held.
-    pub fn clear(&mut self, number: u64, before: Chunks) {
+    /// What is remembered of it and those before.
+    pub fn remembered(&self) -> Before {
+        let older = self.before.iter().take(REMEMBERED - 1).cloned();
+        std::iter::once(Arc::new(self.batch.chunks.clone())).chain(older).collect()
+    }
+
+    /// Empties it for the next batch; `before` is what the last round remembers.
+    pub fn clear(&mut self, number: u64, before: Before) {
         self.number = number;
         self.before = before;
         self.batch.clear();
@@ -72,7 +85,7 @@ impl Round {
         Payloads {
             number: self.number,
             current: self.batch.slices(),
-            before: self.before.iter().map(|chunk| (**chunk).as_ref()).collect(),
+            before: &self.before,
             owned: &self.owned,
         }
     }
@@ -82,12 +95,12 @@ impl Round {
 pub struct Payloads<'a> {
     number: u64,
     current: Vec<&'a [u8]>,
-    before: Vec<&'a [u8]>,
+    before: &'a [Arc<Chunks>],
     owned: &'a [Vec<u8>],
 }
 
 impl<'a> Payloads<'a> {
-    /// The bytes of a payload of this round, or of the one before while its
+    /// The bytes of a payload of this round, or of an earlier one while its
     /// chunks are kept.
     #[inline]
     pub fn get(&self, payload: PayloadRef) -> Option<&'a [u8]> {
@@ -107,7 +120,33 @@ impl<'a> Payloads<'a> {
             let owned = self.owned.get((payload.chunk & !OWNED) as usize)?;
             return (payload.round == self.number).then_some(owned);
         }
-        let before = payload.round.checked_add(1) == Some(self.number);
-        self.before.get(payload.chunk as usize).copied().filter(|_| before)
+        let age = usize::try_from(self.number.checked_sub(payload.round)?).ok()?;
+        let chunks = self.before.get(age.checked_sub(1)?)?;
+        chunks.get(payload.chunk as usize).map(|chunk| (**chunk).as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_of_earlier_rounds_are_found_for_a_while() {
+        let mut round = Round::default();
+        for number in 1..=REMEMBERED as u64 + 2 {
+            let before = round.remembered();
+            round.clear(number, before);
+            round.batch.chunks.push(Arc::new(vec![number as u8; 4]));
+        }
+        let payloads = round.payloads();
+        let find = |round| payloads.get(PayloadRef { round, chunk: 0, offset: 1, len: 2 });
+        let last = round.number;
+        for number in last - REMEMBERED as u64..=last {
+            assert_eq!(find(number), Some(&[number as u8; 2][..]), "round {number} of {last}");
+        }
+        assert_eq!(find(last - REMEMBERED as u64 - 1), None);
+        assert_eq!(find(last + 1), None);
+        assert_eq!(payloads.get(PayloadRef { round: last, chunk: 0, offset: 3, len: 2 }), None);
+        assert_eq!(payloads.get(PayloadRef { round: last, chunk: 1, offset: 0, len: 2 }), None);
     }
 }
