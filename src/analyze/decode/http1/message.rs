@@ -157,11 +157,12 @@ impl Http1 {
         if !(unasked && plain) || matches!(self.halves[0].state, State::Hold) {
             return None;
         }
-        let exchange = self.pairing.response(line.version.protocol(), out);
-        let message = exchange.begin(Direction::ToClient, Fields::default(), mark);
-        message.status = Some(line.status);
-        message.body_bytes = len as u64;
-        self.pairing.response_ended(out);
+        let read = |exchange: &mut Exchange| {
+            let message = exchange.begin(Direction::ToClient, Fields::default(), mark);
+            message.status = Some(line.status);
+            message.body_bytes = len as u64;
+        };
+        self.pairing.answer(read, out);
         Some(len)
     }
 

@@ -286,11 +286,33 @@ impl Pairing {
     }
 
     /// Whether the next final response surely answers the request at the
-    /// front, whose method leaves its framing alone.
+    /// front, which has ended and whose method leaves its framing alone.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        let front = self.queue.front().filter(|e| e.parts[1] == Part::Missing && !e.hold);
-        self.doubt.is_none() && front.is_some_and(|e| e.method == Method::Other && e.call.is_none())
+        let plain = |front: &Exchange| {
+            front.parts == [Part::Whole, Part::Missing]
+                && !front.hold
+                && !front.tentative
+                && front.method == Method::Other
+                && front.call.is_none()
+        };
+        self.doubt.is_none()
+            && self.probation.is_empty()
+            && self.queue.front().is_some_and(plain)
+    }
+
+    /// Does at once what a response does that is here as a whole, where
+    /// [`Pairing::is_plain`]; `read` puts it into its exchange.
+    #[inline]
+    pub fn answer(&mut self, read: impl FnOnce(&mut Exchange), out: &mut Sink<'_>) {
+        let Some(exchange) = self.queue.front_mut() else { return };
+        exchange.informational = std::mem::take(&mut self.interim);
+        read(exchange);
+        exchange.ends(Direction::ToClient);
+        let end = exchange.latest[1];
+        self.owed = self.owed.saturating_sub(1);
+        self.ended(end);
+        self.put_front(out);
     }
 
     /// A final response begins. `orphan` makes an exchange without request.
@@ -382,13 +404,24 @@ impl Pairing {
             exchange.ends(Direction::ToClient);
             exchange.transaction.response.as_ref().and_then(|m| m.end)
         });
-        self.last_end = latest(self.last_end, end);
         if self.reading == Some(Target::Front) && self.doubt.is_none() {
-            self.alone |= self.queue.len() == 1;
-            let next = self.queue.get(1).and_then(Exchange::start);
-            self.pipelined |= next.zip(end).is_some_and(|(next, end)| next < end);
+            self.ended(end);
+        } else {
+            self.last_end = latest(self.last_end, end);
         }
         self.put_response(out);
+    }
+
+    /// The response to the request at the front ended at `end`, without doubt.
+    #[inline]
+    fn ended(&mut self, end: Option<Timestamp>) {
+        self.last_end = latest(self.last_end, end);
+        match self.queue.get(1) {
+            None => self.alone = true,
+            Some(next) => {
+                self.pipelined |= next.start().zip(end).is_some_and(|(next, end)| next < end);
+            }
+        }
     }
 
     /// The end of the response being read will not be seen.
