@@ -24,6 +24,7 @@ impl Half {
             && self.close.is_none()
             && !self.ended
             && self.hole_since.is_none()
+            && !self.maybe_fin
             && !self.hole_acked()
     }
 }

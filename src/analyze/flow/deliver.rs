@@ -22,6 +22,8 @@ impl Flow {
         if known >= place.wire_len {
             return;
         }
+        self.was_no_fin(side, place.at, place.packet, context);
+        let half = self.half_mut(side);
         half.next = Some(place.start.plus(place.wire_len));
         half.hole_since = None;
         let fresh = payload.get(known as usize..).unwrap_or_default();
@@ -36,6 +38,25 @@ impl Flow {
             self.count_gap(cut, GapCause::Snaplen as usize);
             let content = Content::Gap(cut, GapCause::Snaplen);
             self.push(side, Chunk { at, packet, content }, context);
+        }
+    }
+
+    /// More of a direction follows what may have been its FIN: so it was a
+    /// byte, and it is missing.
+    fn was_no_fin(
+        &mut self,
+        side: Side,
+        at: Option<Timestamp>,
+        packet: u64,
+        context: &mut Context<'_, '_>,
+    ) {
+        if std::mem::take(&mut self.half_mut(side).maybe_fin) {
+            self.count_gap(1, GapCause::Lost as usize);
+            self.push(
+                side,
+                Chunk { at, packet, content: Content::Gap(1, GapCause::Lost) },
+                context,
+            );
         }
     }
 
@@ -67,6 +88,9 @@ impl Flow {
             && !at.after(next)
             && half.held.is_empty()
         {
+            if at == next && end == End::Fin {
+                self.was_no_fin(side, self.last, 0, context);
+            }
             self.half_mut(side).next = Some(next.plus(1));
             self.end_side(side, end, self.last, context);
             progress = true;

@@ -122,9 +122,11 @@ impl Flow {
             return true;
         }
         // Of the last number past all data it is not known whether it is a
-        // byte or a FIN that was not captured: no byte is claimed missing.
+        // byte or a FIN that was not captured: no byte is claimed missing,
+        // until more of this direction shows that it was one.
         let fin = half.acked_one && half.held.is_empty() && half.close.is_none() || tail;
-        let len = u64::from(end.distance(next).unsigned_abs()) - u64::from(fin);
+        let before = u64::from(std::mem::replace(&mut half.maybe_fin, fin));
+        let len = before + u64::from(end.distance(next).unsigned_abs()) - u64::from(fin);
         half.next = Some(end);
         half.hole_since = None;
         if len == 0 {

@@ -202,6 +202,44 @@ fn a_lost_end_with_its_fin_is_counted_without_the_fin() {
 }
 
 #[test]
+fn a_lost_byte_that_may_have_been_a_fin_is_told_by_what_follows() {
+    let mut packets = exchange();
+    packets.truncate(8);
+    let wait = |mut packet: Packet, millis| {
+        packet.millis = millis;
+        packet
+    };
+    // Byte 13 of the server is missing, and nothing but an acknowledgement
+    // tells of it.
+    packets.push(packet(true, ACK, 9, 13, b""));
+    packets.push(packet(true, ACK, 9, 14, b""));
+    packets.push(wait(packet(true, ACK, 9, 14, b"X"), 900));
+    let open = replay(&packets);
+    assert_eq!(open.1.counts.gap_bytes, [0; 3], "{:?}", open.0);
+    for (last, chunk) in [
+        (packet(false, ACK, 14, 10, b"OK, "), "<OK, "),
+        (packet(false, ACK, 15, 10, b"OK, "), "<OK, "),
+        (packet(false, FIN | ACK, 14, 10, b""), "<Fin"),
+    ] {
+        let missing = last.seq.wrapping_sub(SERVER_ISN) - 13;
+        let mut packets = packets.clone();
+        packets.push(wait(last, 1000));
+        let (lines, flow) = replay(&packets);
+        assert_eq!(flow.counts.gap_bytes[0], u64::from(missing), "{lines:?}");
+        let gap = format!("<gap {missing} Lost");
+        let at = lines.iter().position(|line| *line == gap);
+        assert_eq!(
+            at.and_then(|at| lines.get(at + 1)).map(String::as_str),
+            Some(chunk),
+            "{lines:?}"
+        );
+    }
+    // The FIN itself, captured late.
+    packets.push(wait(packet(false, FIN | ACK, 13, 10, b""), 1000));
+    assert_eq!(replay(&packets).1.counts.gap_bytes, [0; 3]);
+}
+
+#[test]
 fn snaplen_cuts_are_gaps() {
     let mut packets = exchange();
     packets[6].cut = 3;

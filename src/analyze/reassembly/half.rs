@@ -123,6 +123,9 @@ pub struct Half {
     /// The last acknowledgement went one number on and brought no data, which
     /// a FIN that was not captured does.
     pub acked_one: bool,
+    /// The number before `next` was acknowledged and given up, and is a byte
+    /// or a FIN: what follows tells.
+    pub maybe_fin: bool,
     /// Where FIN or RST stands, and which it is.
     pub close: Option<(SeqNum, End)>,
     /// End was handed on.

@@ -94,9 +94,34 @@ impl Held {
         self.gap.map_or(Content::Data(&self.bytes), |(len, cause)| Content::Gap(len, cause))
     }
 
-    /// Bytes of memory held.
-    pub fn memory(&self) -> usize {
+    fn memory(&self) -> usize {
         size_of::<Self>() + self.bytes.capacity()
+    }
+}
+
+/// Chunks that wait, and the memory that they take: chunks may be many and
+/// small.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    chunks: Vec<Held>,
+    memory: usize,
+}
+
+impl Waiting {
+    /// Keeps one more.
+    pub fn push(&mut self, held: Held) {
+        self.memory += held.memory();
+        self.chunks.push(held);
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// All of them; none is left.
+    pub fn take(&mut self) -> Vec<Held> {
+        std::mem::take(self).chunks
     }
 }
 
@@ -116,7 +141,7 @@ pub struct Half {
     /// How it ended.
     pub ended: Option<End>,
     /// Chunks that wait for the response to the last request.
-    pub held: Vec<Held>,
+    pub held: Waiting,
 }
 
 impl Half {
@@ -129,7 +154,7 @@ impl Half {
             mark: Mark::default(),
             late,
             ended: None,
-            held: Vec::new(),
+            held: Waiting::default(),
         }
     }
 
@@ -257,7 +282,7 @@ impl Half {
             State::Chunked(chunked) => size_of::<Chunked>() + chunked.memory(),
             _ => 0,
         };
-        self.carry.capacity() + body + self.held.iter().map(Held::memory).sum::<usize>()
+        self.carry.capacity() + body + self.held.memory
     }
 }
 

@@ -164,7 +164,7 @@ impl Http1 {
         if held {
             half.state = State::Head;
         }
-        for held in std::mem::take(&mut half.held) {
+        for held in half.held.take() {
             self.push(direction, held.from.chunk(held.content()), out);
         }
         // The end waited with them.

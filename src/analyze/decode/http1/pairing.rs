@@ -296,9 +296,7 @@ impl Pairing {
                 && front.method == Method::Other
                 && front.call.is_none()
         };
-        self.doubt.is_none()
-            && self.probation.is_empty()
-            && self.queue.front().is_some_and(plain)
+        self.doubt.is_none() && self.probation.is_empty() && self.queue.front().is_some_and(plain)
     }
 
     /// Does at once what a response does that is here as a whole, where
