@@ -107,7 +107,8 @@ fn probed(output: &Output) -> bool {
 
 /// One run; returns the transactions as jsonl, and whether it [`probed`]. Byte
 /// by byte begins where the protocol is known: unknown connections are probed
-/// segment by segment.
+/// segment by segment, so that what is recognised later than from its first
+/// bytes depends on segments too.
 fn once(
     protocol: &Protocol,
     choice: &Choice,
@@ -123,12 +124,14 @@ fn once(
         output: Output::default(),
         bytes: [0; 2],
     };
+    let mut unknown = false;
     for step in steps {
         if byte_by_byte && run.output.kind.is_some() {
             split(step).iter().for_each(|step| run.push(step, choice));
         } else {
             run.push(step, choice);
         }
+        unknown |= choice.detect && run.output.kind.is_none();
     }
     let Run { decoder, output, bytes } = run;
     if !output.opaque {
@@ -140,7 +143,7 @@ fn once(
     }
     output.findings.iter().for_each(|(.., text)| check::terminal(text));
     bodies(&output, bytes);
-    (check::transactions(&output.transactions), probed(&output))
+    (check::transactions(&output.transactions), unknown || probed(&output))
 }
 
 /// A decoder at work.
