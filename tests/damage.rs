@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::contradict::lies;
 use common::model::{FILE_HEADER, Packet, RECORD_HEADER, one_link, read_packets, write_pcap};
-use common::{in_memory, intact_cases, lines, options, transactions, try_analyze};
+use common::{analyze, in_memory, intact_cases, lines, options, transactions, try_analyze};
 use perisco::analyze::report::Format;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -43,7 +43,7 @@ struct Sample {
 static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
     let cases = intact_cases().into_iter().filter_map(|case| {
         let packets = read_packets(&case.capture);
-        one_link(&packets).then(|| {
+        (one_link(&packets) && !sent_again(&packets)).then(|| {
             let intact = transactions(write_pcap(&packets));
             Sample { name: case.name, packets, intact }
         })
@@ -52,6 +52,13 @@ static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
     assert!(samples.len() >= 30, "only {} usable captures", samples.len());
     samples
 });
+
+/// Whether bytes were sent twice, as on a busy machine: without the first
+/// copy, the times of the second are the truth.
+fn sent_again(packets: &[Packet]) -> bool {
+    let capture = in_memory("test.pcap", write_pcap(packets));
+    analyze(vec![capture], &options(Format::Json, 1)).analysis.report.flows.retransmissions > 0
+}
 
 fn small() -> impl Iterator<Item = &'static Sample> {
     SAMPLES.iter().filter(|sample| sample.packets.len() <= EXHAUSTIVE_PACKETS)
