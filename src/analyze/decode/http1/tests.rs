@@ -151,3 +151,17 @@ fn check_late(late: Late, steps: &[Step], expected: &[&str]) -> Output {
     assert_eq!(shown(&output), expected);
     output
 }
+
+fn get(path: &str) -> Step {
+    c(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"))
+}
+
+/// An answer that tells its request by its status.
+fn ok(status: u16) -> Step {
+    s(format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok"))
+}
+
+fn with_end(mut steps: Vec<Step>, end: End) -> Vec<Step> {
+    steps.extend(both(end));
+    steps
+}

@@ -4,20 +4,6 @@ use super::*;
 
 const LATE: Late = Late([true, true]);
 
-fn get(path: &str) -> Step {
-    c(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"))
-}
-
-/// An answer that tells its request by its status.
-fn ok(status: u16) -> Step {
-    s(format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok"))
-}
-
-fn with_end(mut steps: Vec<Step>, end: End) -> Vec<Step> {
-    steps.extend(both(end));
-    steps
-}
-
 #[test]
 fn a_client_that_closes_in_order_had_all_its_answers() {
     let pairs = ["GET h /b 0 -> 202 2 | ok late-join", "GET h /c 0 -> 203 2 | ok late-join"];

@@ -5,20 +5,6 @@ use super::*;
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const OK5: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-fn get(path: &str) -> Step {
-    c(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"))
-}
-
-/// An answer that tells its request by its status.
-fn ok(status: u16) -> Step {
-    s(format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok"))
-}
-
-fn with_end(mut steps: Vec<Step>, end: End) -> Vec<Step> {
-    steps.extend(both(end));
-    steps
-}
-
 #[test]
 fn keep_alive_and_times() {
     let output = check(
