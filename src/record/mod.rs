@@ -3,4 +3,10 @@
 //! Data flows one way: kernel (`bpf/`) → [`event`] → connection → packets →
 //! blocks → file. Never imports the analyzer.
 
+mod connection;
 pub mod event;
+mod owner;
+mod pcapng;
+mod sink;
+mod synth;
+pub mod writer;
