@@ -9,4 +9,6 @@ mod owner;
 mod pcapng;
 mod sink;
 mod synth;
+#[cfg(test)]
+mod testkit;
 pub mod writer;

@@ -28,7 +28,7 @@ use packets::Packets;
 /// Writes a recording.
 #[derive(Debug)]
 pub struct Writer {
-    connections: Connections,
+    pub(super) connections: Connections,
     owners: Owners,
     packets: Packets,
     packet_limit: Option<u64>,
@@ -46,7 +46,11 @@ impl Writer {
     }
 
     /// As [`Self::create`], with another `/proc`.
-    fn with_proc(options: &WriteOptions, clock: Clock, proc: &Path) -> Result<Self, WriteError> {
+    pub(super) fn with_proc(
+        options: &WriteOptions,
+        clock: Clock,
+        proc: &Path,
+    ) -> Result<Self, WriteError> {
         Ok(Self {
             connections: Connections::new(options.both_ends),
             owners: Owners::new(proc),
@@ -76,9 +80,7 @@ impl Writer {
         let family = |address: Option<std::net::SocketAddr>| address.map(|found| found.is_ipv4());
         let owner = self.owner(event);
         let sound = family(event.local) == family(event.remote);
-        if !sound
-            || !self.connections.event(event, owner, &mut self.packets, &self.owners)?
-        {
+        if !sound || !self.connections.event(event, owner, &mut self.packets, &self.owners)? {
             self.malformed += 1;
         }
         Ok(())
