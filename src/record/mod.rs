@@ -3,5 +3,8 @@
 //! Data flows one way: kernel (`bpf/`) → [`event`] → connection → packets →
 //! blocks → file. Never imports the analyzer.
 
+pub mod command;
+pub mod doctor;
 pub mod event;
 mod skel;
+pub mod targets;

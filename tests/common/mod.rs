@@ -5,7 +5,10 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod contradict;
+#[cfg(feature = "record")]
+pub mod live;
 pub mod model;
+pub mod streams;
 pub mod synth;
 
 use std::path::{Path, PathBuf};

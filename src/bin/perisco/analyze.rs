@@ -17,6 +17,7 @@ use perisco::analyze::report::{Format, Style, json, text};
 use perisco::pcap::{Capture, Input, OpenOptions};
 
 use crate::progress::Progress;
+use crate::values;
 
 /// Buffer of the output: lines are small, writes should not be.
 const OUTPUT_BUFFER: usize = 256 << 10;
@@ -108,15 +109,15 @@ struct LimitArgs {
     hole_timeout: Option<Duration>,
 
     /// Bytes held for reordering per direction, e.g. 4MiB
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     reorder_bytes: Option<usize>,
 
     /// Bytes held for reordering over all connections
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     reorder_bytes_total: Option<usize>,
 
     /// Bytes of one head or header block
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     head_bytes: Option<usize>,
 
     /// Requests of one connection that may wait for their response
@@ -124,11 +125,11 @@ struct LimitArgs {
     max_pending: Option<usize>,
 
     /// Bytes of decoder state per connection
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     state_bytes: Option<usize>,
 
     /// Bytes of decoder state over all connections
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     state_bytes_total: Option<usize>,
 }
 
@@ -148,26 +149,6 @@ impl LimitArgs {
             state_bytes_total: self.state_bytes_total.unwrap_or(default.state_bytes_total),
         }
     }
-}
-
-/// Bytes with an optional unit: 65536, 64k, 64KiB, 4M, 1GiB (powers of 1024),
-/// 64kB, 4MB (powers of 1000).
-fn parse_bytes(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let number: usize = digits.parse().map_err(|_| format!("`{text}` is not a size"))?;
-    let unit = match text.get(digits.len()..).unwrap_or_default().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        _ => {
-            return Err(format!("`{text}` has no known unit (k, M, G, KiB, MiB, GiB, kB, MB, GB)"));
-        }
-    };
-    number.checked_mul(unit).ok_or_else(|| format!("`{text}` is too large"))
 }
 
 /// Runs it.

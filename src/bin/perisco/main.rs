@@ -6,6 +6,7 @@
 
 mod analyze;
 mod progress;
+mod values;
 
 use std::process::ExitCode;
 
