@@ -4,7 +4,13 @@
 //! blocks → file. Never imports the analyzer.
 
 pub mod command;
+mod connection;
 pub mod doctor;
 pub mod event;
+mod owner;
+mod pcapng;
+mod sink;
 mod skel;
+mod synth;
 pub mod targets;
+pub mod writer;
