@@ -52,7 +52,8 @@ impl Targets {
         self.containers.is_empty() && self.cgroups.is_empty()
     }
 
-    /// Looks for them now; `mount` is where cgroup2 is mounted, if it is.
+    /// Looks for them now: cgroups where they tell processes apart, else processes.
+    /// `mount` is where cgroup2 is mounted, if it is.
     pub fn find(&self, mount: Option<&Path>) -> Found {
         let mut found = Found::default();
         let ids = self.container_ids();
@@ -72,11 +73,12 @@ impl Targets {
                 });
             }
         }
-        if !ids.is_empty() || !self.cgroups.is_empty() {
-            self.processes(&ids, &mut found.pids);
-        }
         // The root is every process of a hybrid host: that is not what was asked.
         found.cgroups.remove(&1);
+        if !has_cgroups() {
+            found.cgroups.clear();
+            self.processes(&ids, &mut found.pids);
+        }
         found
     }
 
@@ -112,6 +114,11 @@ impl Targets {
             }
         }
     }
+}
+
+/// Whether cgroup2 tells processes apart here: it is the only hierarchy.
+pub fn has_cgroups() -> bool {
+    fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| text.lines().all(|line| line.starts_with("0::")))
 }
 
 /// Whether a word can be the beginning of a container id.
@@ -224,9 +231,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let child = dir.path().join(format!("docker-{ID}.scope/inner"));
         fs::create_dir_all(&child).unwrap();
-        let targets = Targets { containers: vec![ID[..8].to_owned()], cgroups: Vec::new() };
-        let found = targets.find(Some(dir.path()));
-        assert!(found.cgroups.contains(&fs::metadata(&child).unwrap().ino()));
-        assert_eq!(found.cgroups.len(), 2, "the container and what is inside, not its parent");
+        let mut found = Vec::new();
+        tree(dir.path(), MAX_DEPTH, &mut |path, id| {
+            if names_one(&path.to_string_lossy(), &[ID[..8].to_owned()]) {
+                found.push(id);
+            }
+        });
+        assert!(found.contains(&fs::metadata(&child).unwrap().ino()));
+        assert_eq!(found.len(), 2, "the container and what is inside, not its parent");
     }
 }
