@@ -7,6 +7,8 @@ mod blocks;
 mod clock;
 mod options;
 
+use std::sync::Arc;
+
 use super::error::Fault;
 use super::walk::{self, Halt, Notes, Place, Walked, u32_at};
 use super::{Batch, MAX_BLOCK_BYTES, PacketRef};
@@ -58,6 +60,10 @@ pub(super) struct PcapNg {
     big: bool,
     /// A section header was read.
     begun: bool,
+    /// Sections read, the one at hand included.
+    sections: u32,
+    /// Who wrote the section at hand.
+    application: Option<Arc<str>>,
     interfaces: Vec<SectionInterface>,
     /// Interfaces described in all sections.
     described: u32,
@@ -75,6 +81,8 @@ impl PcapNg {
             file,
             big: false,
             begun: false,
+            sections: 0,
+            application: None,
             interfaces: Vec::new(),
             described: 0,
             interface_bytes: 0,
