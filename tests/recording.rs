@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::time::Duration;
+
+use common::command::Live;
 use common::model::Packet;
 use common::recording::{CURL, NGINX, Recording, Way};
 use common::synth::{self, Shape, Writer};
@@ -245,4 +248,59 @@ fn any_number_of_threads_gives_the_same() {
         };
         assert_eq!(run(1), run(4), "{format:?}");
     }
+}
+
+/// `perisco record -o - | perisco analyze -`: blocks come one at a time, in
+/// pieces, and processes appear between packets.
+#[test]
+fn a_live_recording_is_followed_block_by_block() {
+    let packets = connection([CLIENT, SERVER], 3);
+    let mut live = Live::start(&["-f", "log"]);
+    let mut recording = Recording::new();
+    let mut fed = 0;
+    let mut feed = |live: &mut Live, recording: &Recording| {
+        let (begin, end) = recording.bytes[fed..].split_at((recording.bytes.len() - fed) / 2);
+        live.feed(begin);
+        std::thread::sleep(Duration::from_millis(5));
+        live.feed(end);
+        fed = recording.bytes.len();
+    };
+    feed(&mut live, &recording);
+    recording.interface(CURL[0], CURL[1]);
+    feed(&mut live, &recording);
+    recording.packet(0, &packets[0], Way::Outbound, &[CLIENT_SAYS]);
+    feed(&mut live, &recording);
+    assert!(live.line().ends_with(" CONN client=curl[812]"));
+    recording.interface(NGINX[0], NGINX[1]);
+    feed(&mut live, &recording);
+    let mut expected = [" REQUEST ", " RESPONSE "].into_iter().cycle();
+    for (index, packet) in packets.iter().enumerate().skip(1).take(8) {
+        let comments: &[&str] = if index == 1 { &[SERVER_SAYS] } else { &[] };
+        recording.packet(u32::from(!from_first(packet)), packet, Way::Outbound, comments);
+        feed(&mut live, &recording);
+        if index >= 3 {
+            let (line, expected) = (live.line(), expected.next().expect("endless"));
+            assert!(line.contains(expected), "{expected} expected, {line} found");
+        }
+    }
+    recording.statistics(0, 0);
+    feed(&mut live, &recording);
+    drop(live.stdin.take());
+    let (code, err, _) = live.end();
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_end_of_a_live_recording_is_its_report() {
+    let packets = connection([CLIENT, SERVER], 3);
+    let recording = both_known(&packets);
+    let mut live = Live::start(&[]);
+    for block in recording.bytes.chunks(100) {
+        live.feed(block);
+    }
+    drop(live.stdin.take());
+    let (code, err, out) = live.end();
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let out = out.join("\n");
+    assert!(out.contains("curl 10.0.0.1 → nginx 10.0.0.2:80 (http/1)"), "{out}");
 }

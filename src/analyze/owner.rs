@@ -122,11 +122,14 @@ pub struct Owner {
     client_sends: Option<bool>,
 }
 
+/// Processes by name of the interface; None where the recorder knew none.
+type Section = HashMap<String, Option<Arc<Process>>>;
+
 /// The processes that interfaces of recordings stand for.
 #[derive(Default)]
 pub struct Registry {
-    /// By input, section and name of the interface.
-    sections: HashMap<(usize, u32), HashMap<String, Option<Arc<Process>>>>,
+    /// By input and section.
+    sections: HashMap<(usize, u32), Section>,
 }
 
 impl Registry {

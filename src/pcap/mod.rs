@@ -17,6 +17,7 @@ mod input;
 mod map;
 mod merge;
 mod pcapng;
+pub mod plain;
 mod reader;
 mod source;
 #[cfg(test)]

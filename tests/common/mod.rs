@@ -4,6 +4,7 @@
 //! Each test binary uses a part of it, hence the lint below.
 #![allow(dead_code, missing_docs)]
 
+pub mod command;
 pub mod contradict;
 pub mod model;
 pub mod recording;

@@ -284,7 +284,7 @@ impl SectionInterface {
 }
 
 /// The byte order of a section, from its header.
-fn byte_order(data: &[u8]) -> Result<Order, Halt> {
+pub(super) fn byte_order(data: &[u8]) -> Result<Order, Halt> {
     let Some(found) = (Order { big: false }).u32(data, 8) else {
         return Err(Halt::Need(BLOCK_MIN));
     };
