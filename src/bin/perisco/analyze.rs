@@ -5,7 +5,7 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,6 +17,7 @@ use perisco::analyze::report::{Format, Style, json, text};
 use perisco::pcap::{Capture, Input, OpenOptions};
 
 use crate::progress::Progress;
+use crate::stop;
 use crate::values;
 
 /// Buffer of the output: lines are small, writes should not be.
@@ -154,7 +155,7 @@ impl LimitArgs {
 /// Runs it.
 pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     let options = options(&args);
-    let stop = stop_flag()?;
+    let stop = stop::flag()?;
     let inputs: Vec<Input> =
         args.files.iter().map(|path| Input::from_arg(path.as_os_str())).collect();
     let capture = Capture::open(
@@ -196,17 +197,6 @@ fn options(args: &Args) -> Options {
         conformance: args.conformance,
         top: args.top,
     }
-}
-
-/// The first Ctrl-C or SIGTERM asks for the report, the second one ends.
-fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .context("cannot handle signals")?;
-    }
-    Ok(stop)
 }
 
 fn open_output(path: Option<&Path>) -> anyhow::Result<BufWriter<Box<dyn Write>>> {

@@ -45,7 +45,7 @@ pub(super) fn root() -> io::Result<Root> {
 
 /// The mount point of the topmost cgroup2 in `/proc/self/mountinfo` (proc(5)):
 /// `36 35 98:0 /root /point options tags - type source options`.
-fn mounted(mounts: &str) -> Option<PathBuf> {
+pub(crate) fn mounted(mounts: &str) -> Option<PathBuf> {
     let found = mounts.lines().filter_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
         let mut fields = mount.split(' ');
