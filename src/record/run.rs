@@ -136,12 +136,13 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
         filter.cgroups_later |= whole;
         filter.pids_later |= !whole;
     }
-    let mut recorder = Recorder::start(&options.settings)?;
+    let recorder = Recorder::start(&options.settings)?;
     options.write.back_end = recorder.back_end().to_string();
     options.write.back_end_reason = reason(&recorder);
     let writer = Writer::create(&options.write, Clock::now())?;
     let begun = Instant::now();
-    let mut session = Session { recorder, writer: Some(writer), command, found, trouble: Trouble::default() };
+    let mut session =
+        Session { recorder, writer: Some(writer), command, found, trouble: Trouble::default() };
     session.trouble.ring = session.recorder.scan().err();
     (control.say)(Note::Begun { recorder: &session.recorder });
     session.go();
@@ -211,7 +212,9 @@ impl Session {
             if full || over || ended.is_some_and(|at| at.elapsed() >= AFTERWARDS) {
                 return;
             }
-            if control.stop.load(Ordering::Relaxed) && !self.waits_for_command(&mut interrupted, ended) {
+            if control.stop.load(Ordering::Relaxed)
+                && !self.waits_for_command(&mut interrupted, ended)
+            {
                 return;
             }
         }

@@ -118,7 +118,8 @@ impl Targets {
 
 /// Whether cgroup2 tells processes apart here: it is the only hierarchy.
 pub fn has_cgroups() -> bool {
-    fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| text.lines().all(|line| line.starts_with("0::")))
+    fs::read_to_string("/proc/self/cgroup")
+        .is_ok_and(|text| text.lines().all(|line| line.starts_with("0::")))
 }
 
 /// Whether a word can be the beginning of a container id.

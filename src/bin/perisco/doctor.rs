@@ -20,7 +20,6 @@ pub struct Args {
 
 /// Runs it.
 pub fn main(args: &Args) -> ExitCode {
-    backend::keep_log();
     println!("System");
     for fact in doctor::facts() {
         println!("  {} {:<18}{}", mark(fact.good), fact.name, fact.found);

@@ -43,9 +43,14 @@ pub(super) fn root() -> io::Result<Root> {
     Ok(Root { directory, whole_host, note })
 }
 
+/// Where cgroup2 is mounted, if it is.
+pub fn cgroup_mount() -> Option<PathBuf> {
+    mounted(&fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
 /// The mount point of the topmost cgroup2 in `/proc/self/mountinfo` (proc(5)):
 /// `36 35 98:0 /root /point options tags - type source options`.
-pub(crate) fn mounted(mounts: &str) -> Option<PathBuf> {
+fn mounted(mounts: &str) -> Option<PathBuf> {
     let found = mounts.lines().filter_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
         let mut fields = mount.split(' ');

@@ -119,8 +119,7 @@ impl Connection {
         }
         let other = 1 - side;
         let closed = |end: Option<End>| end.is_some_and(|end| end.ending == Ending::Fin);
-        if end.ending == Ending::Fin && self.halves[other].ended && closed(self.halves[other].end)
-        {
+        if end.ending == Ending::Fin && self.halves[other].ended && closed(self.halves[other].end) {
             let seq = self.halves[other].next().unwrap_or_default();
             self.emit_flags(other, seq, 0, end.at, cx)?;
         }

@@ -326,9 +326,9 @@ impl Half {
 
     /// Whether the bytes before `seq` are known to be missing.
     pub fn is_missed(&self, seq: u32) -> bool {
-        self.next.zip(self.missing).is_some_and(|(next, (from, to))| {
-            !is_before(next, from) && !is_before(to, seq)
-        })
+        self.next
+            .zip(self.missing)
+            .is_some_and(|(next, (from, to))| !is_before(next, from) && !is_before(to, seq))
     }
 
     /// One past what is known to be missing behind all that is written.

@@ -92,9 +92,7 @@ impl Numbers {
             match (half.isn, half.next()) {
                 (Some(isn), _) => seq.wrapping_sub(isn.seq.wrapping_add(1)) < OPENING_BYTES,
                 // Data overtook the event.
-                (None, Some(next)) => {
-                    !half.is_fixed() && next.wrapping_sub(seq) < OPENING_BYTES
-                }
+                (None, Some(next)) => !half.is_fixed() && next.wrapping_sub(seq) < OPENING_BYTES,
                 (None, None) => true,
             }
         })

@@ -363,7 +363,8 @@ impl Connection {
         self.drain(cx, true)?;
         // What is known to be missing behind the last packet shall be seen.
         for side in 0..2 {
-            if let Some(end) = self.halves[side].missing_end().filter(|_| !self.halves[side].ended) {
+            if let Some(end) = self.halves[side].missing_end().filter(|_| !self.halves[side].ended)
+            {
                 self.give_up(side, end, cx);
                 self.emit_flags(side, end, 0, cx.now, cx)?;
             }

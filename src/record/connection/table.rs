@@ -232,9 +232,8 @@ impl Connections {
         let both_local = !self.both_ends && addresses[0].ip().is_loopback();
         let mut connection = Connection::new(addresses, both_local, self.now);
         if event.role == Role::Unknown {
-            let listens = |side: usize| {
-                self.listeners.contains(&(event.netns, addresses[side].port()))
-            };
+            let listens =
+                |side: usize| self.listeners.contains(&(event.netns, addresses[side].port()));
             // Of the other side only where it is in the same namespace for sure.
             connection.client = if listens(side) {
                 Some(1 - side)

@@ -60,7 +60,12 @@ fn containers_of_all_runtimes_are_found() {
         ),
         (format!("/kubepods.slice/kubepods-pod{slice}.slice/crio-{ID}.scope"), Some(uid)),
         (format!("/kubepods/besteffort/pod{uid}/{ID}"), Some(uid)),
-        (format!("/system.slice/containerd.service/kubepods-pod{slice}.slice:cri-containerd:{ID}"), None),
+        (
+            format!(
+                "/system.slice/containerd.service/kubepods-pod{slice}.slice:cri-containerd:{ID}"
+            ),
+            None,
+        ),
     ] {
         let found = Container::of(&["/".to_owned(), path.clone()]);
         let expected = Container { id: ID.to_owned(), pod: pod.map(str::to_owned) };

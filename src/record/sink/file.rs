@@ -60,8 +60,11 @@ impl Files {
                 (None, path, File::from(out))
             }
         };
-        let written =
-            Written { files: 1, last: pattern.as_ref().map(|_| path.clone()), ..Written::default() };
+        let written = Written {
+            files: 1,
+            last: pattern.as_ref().map(|_| path.clone()),
+            ..Written::default()
+        };
         Ok(Self {
             rotates: rotates && pattern.is_some(),
             pattern,

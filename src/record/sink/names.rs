@@ -53,9 +53,6 @@ mod tests {
         ] {
             assert_eq!(rotated(Path::new(pattern), 1, time), Path::new(name));
         }
-        assert_eq!(
-            rotated(Path::new("x.gz"), 123_456, 0),
-            Path::new("x_123456_19700101000000.gz")
-        );
+        assert_eq!(rotated(Path::new("x.gz"), 123_456, 0), Path::new("x_123456_19700101000000.gz"));
     }
 }

@@ -76,9 +76,7 @@ impl Writer {
         let family = |address: Option<std::net::SocketAddr>| address.map(|found| found.is_ipv4());
         let owner = self.owner(event);
         let sound = family(event.local) == family(event.remote);
-        if !sound
-            || !self.connections.event(event, owner, &mut self.packets, &self.owners)?
-        {
+        if !sound || !self.connections.event(event, owner, &mut self.packets, &self.owners)? {
             self.malformed += 1;
         }
         Ok(())

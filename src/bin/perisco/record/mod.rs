@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
+use perisco::record::command;
 use perisco::record::run::{Control, Note};
-use perisco::record::{backend, command};
 
 pub use args::Args;
 
@@ -47,7 +47,6 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     let status = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&status))
         .context("cannot handle signals")?;
-    backend::keep_log();
     let name = args.output.display().to_string();
     let mut say = |note: Note<'_>| match note {
         Note::Begun { recorder } if !args.quiet => summary::begun(recorder, &name, args.verbose),

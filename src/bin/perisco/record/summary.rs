@@ -22,7 +22,10 @@ pub fn begun(recorder: &Recorder, output: &str, verbose: bool) {
     for note in recorder.notes() {
         eprintln!("perisco: {note}");
     }
-    eprintln!("perisco: recording to {to} with the {} back end; Ctrl-C ends it", recorder.back_end());
+    eprintln!(
+        "perisco: recording to {to} with the {} back end; Ctrl-C ends it",
+        recorder.back_end()
+    );
 }
 
 /// The counts so far (SIGUSR1).
@@ -148,14 +151,24 @@ fn lost(counters: &Counters, summary: &Summary) -> Vec<String> {
             HumanCount(counters.table_full + counters.missed_runs)
         ),
     );
-    say(counters.malformed + summary.malformed, "MALFORMED events: please report this as a bug".to_owned());
+    say(
+        counters.malformed + summary.malformed,
+        "MALFORMED events: please report this as a bug".to_owned(),
+    );
     say(
         summary.gaps,
-        format!("{} gaps in the streams, {} in all", HumanCount(summary.gaps), BinaryBytes(summary.gap_bytes)),
+        format!(
+            "{} gaps in the streams, {} in all",
+            HumanCount(summary.gaps),
+            BinaryBytes(summary.gap_bytes)
+        ),
     );
     say(
         summary.evicted,
-        format!("{} connections forgotten, too many at once: what they said later is there as joined midway", HumanCount(summary.evicted)),
+        format!(
+            "{} connections forgotten, too many at once: what they said later is there as joined midway",
+            HumanCount(summary.evicted)
+        ),
     );
     say(
         summary.removed_for_space,
