@@ -17,6 +17,7 @@ mod input;
 mod map;
 mod merge;
 mod pcapng;
+pub mod plain;
 mod reader;
 mod source;
 #[cfg(test)]
@@ -71,6 +72,11 @@ pub struct LinkType(pub u16);
 pub struct Interface {
     /// Index of the input file.
     pub file: usize,
+    /// Index of the section in that file; 0 in pcap files.
+    pub section: u32,
+    /// Who wrote the section (`shb_userappl`), its first 128 bytes or so; None
+    /// in pcap files.
+    pub application: Option<Arc<str>>,
     /// `if_name`; None in pcap files.
     pub name: Option<String>,
     /// `if_description`.
@@ -98,6 +104,18 @@ pub struct PacketRef {
     pub at: Option<Timestamp>,
 }
 
+/// A comment of a packet (`opt_comment`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comment {
+    /// Index into [`Batch::packets`].
+    pub packet: usize,
+    /// What it says.
+    pub text: String,
+    /// Whether the packet left its interface (`epb_flags`); None where it
+    /// does not say.
+    pub outbound: Option<bool>,
+}
+
 /// What is wrong with an input, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
@@ -117,8 +135,8 @@ pub struct Batch {
     pub chunks: Vec<SharedBytes>,
     /// The packets.
     pub packets: Vec<PacketRef>,
-    /// Comments of packets: index into `packets` and text, ascending.
-    pub comments: Vec<(usize, String)>,
+    /// Comments of packets, ascending by packet.
+    pub comments: Vec<Comment>,
     /// Interfaces first described in this batch; indices go on from the last batch.
     pub interfaces: Vec<Interface>,
     /// Names of addresses (pcapng NRB).

@@ -1,6 +1,8 @@
 //! Blocks other than plain enhanced packets, one at a time.
 
-use super::options::{InterfaceOptions, Order, PacketOptions, names, statistics_drops};
+use super::options::{
+    InterfaceOptions, Order, PacketOptions, application, names, statistics_drops,
+};
 use super::{
     BLOCK_MIN, Clock, ENHANCED_HEAD, ENHANCED_MIN, ENHANCED_PACKET, INTERFACE_DESCRIPTION,
     INTERFACE_STATISTICS, MAX_BLOCK_BYTES, NAME_RESOLUTION, PACKET, PcapNg, SECTION_HEADER,
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::pcap::error::Fault;
 use crate::pcap::walk::{Halt, Notes, Place};
-use crate::pcap::{Batch, Interface, LinkType, PacketRef};
+use crate::pcap::{Batch, Comment, Interface, LinkType, PacketRef};
 
 /// The byte-order magic of a section header.
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
@@ -96,6 +98,9 @@ impl PcapNg {
         }
         self.big = order.big;
         self.begun = true;
+        self.sections = self.sections.saturating_add(1);
+        self.application =
+            application(order, body.get(16..).unwrap_or_default()).map(std::sync::Arc::from);
         self.interfaces.clear();
         Ok(())
     }
@@ -119,9 +124,9 @@ impl PcapNg {
         if options.damaged {
             notes.note(batch, place.offset, &Fault::Options { kind });
         }
-        let text = [&options.name, &options.description];
-        self.interface_bytes +=
-            ENTRY_BYTES + text.into_iter().flatten().map(String::len).sum::<usize>();
+        let text = [options.name.as_deref(), options.description.as_deref()];
+        let text = text.into_iter().chain([self.application.as_deref()]).flatten();
+        self.interface_bytes += ENTRY_BYTES + text.map(str::len).sum::<usize>();
         if self.interface_bytes > MAX_INTERFACE_BYTES {
             let limit = MAX_INTERFACE_BYTES;
             return Err(Halt::Damaged(Fault::TooManyInterfaces { limit }));
@@ -136,6 +141,8 @@ impl PcapNg {
         self.described += 1;
         batch.interfaces.push(Interface {
             file: self.file,
+            section: self.sections.saturating_sub(1),
+            application: self.application.clone(),
             name: options.name,
             description: options.description,
             link: LinkType(link),
@@ -187,7 +194,9 @@ impl PcapNg {
                     let drops = fields.drops.saturating_add(options.drops);
                     let lost = interface.lost(0, interface.drops[0].saturating_add(drops));
                     batch.drops = batch.drops.saturating_add(lost);
-                    batch.comments.extend(options.comments.into_iter().map(|text| (index, text)));
+                    let outbound = options.outbound;
+                    let comment = |text| Comment { packet: index, text, outbound };
+                    batch.comments.extend(options.comments.into_iter().map(comment));
                     if !options.damaged {
                         return;
                     }
@@ -275,7 +284,7 @@ impl SectionInterface {
 }
 
 /// The byte order of a section, from its header.
-fn byte_order(data: &[u8]) -> Result<Order, Halt> {
+pub(super) fn byte_order(data: &[u8]) -> Result<Order, Halt> {
     let Some(found) = (Order { big: false }).u32(data, 8) else {
         return Err(Halt::Need(BLOCK_MIN));
     };
