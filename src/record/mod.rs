@@ -19,6 +19,8 @@ mod sink;
 mod skel;
 mod synth;
 pub mod targets;
+#[cfg(test)]
+mod testkit;
 pub mod writer;
 
 pub use run::run;

@@ -43,6 +43,10 @@ impl Compressor {
 
     /// Takes whole blocks.
     pub fn write(&mut self, blocks: &[u8]) -> Result<(), WriteError> {
+        // Only now: a file must not end in an empty frame.
+        if self.frame_size.is_some_and(|size| self.in_frame >= size) && !blocks.is_empty() {
+            self.next_frame()?;
+        }
         let written = match self.stage()? {
             Stage::Plain(out) => out.write_all(blocks),
             Stage::Zstd(out) => out.write_all(blocks),
@@ -52,9 +56,6 @@ impl Compressor {
         self.in_frame += blocks.len() as u64;
         if let (Stage::Plain(out), true) = (self.stage()?, !blocks.is_empty()) {
             out.mark_valid();
-        }
-        if self.frame_size.is_some_and(|size| self.in_frame >= size) {
-            self.next_frame()?;
         }
         Ok(())
     }

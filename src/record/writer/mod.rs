@@ -28,7 +28,7 @@ use packets::Packets;
 /// Writes a recording.
 #[derive(Debug)]
 pub struct Writer {
-    connections: Connections,
+    pub(super) connections: Connections,
     owners: Owners,
     packets: Packets,
     packet_limit: Option<u64>,
@@ -46,7 +46,11 @@ impl Writer {
     }
 
     /// As [`Self::create`], with another `/proc`.
-    fn with_proc(options: &WriteOptions, clock: Clock, proc: &Path) -> Result<Self, WriteError> {
+    pub(super) fn with_proc(
+        options: &WriteOptions,
+        clock: Clock,
+        proc: &Path,
+    ) -> Result<Self, WriteError> {
         Ok(Self {
             connections: Connections::new(options.both_ends),
             owners: Owners::new(proc),
