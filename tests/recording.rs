@@ -218,6 +218,21 @@ fn a_rotated_set_is_one_capture() {
     assert!(whole.iter().all(|one| one["connection"] == 1 && one["completeness"] == "complete"));
 }
 
+/// More compressed files than are decompressed far ahead at a time.
+#[test]
+fn a_long_rotated_set_is_one_capture() {
+    let packets = connection([CLIENT, SERVER], 40);
+    let whole = read(&[&both_known(&packets)]);
+    let files: Vec<_> = packets
+        .chunks(2)
+        .map(|packets| zstd::bulk::compress(&both_known(packets).bytes, 1).expect("compressed"))
+        .collect();
+    assert_eq!(files.len(), 43);
+    let named = files.into_iter().enumerate();
+    let inputs = named.map(|(index, file)| in_memory(&format!("{index}"), file)).collect();
+    assert_eq!(lines(&analyze(inputs, &options(Format::Jsonl, 2)).bytes), whole);
+}
+
 #[test]
 fn what_the_recorder_lost_is_told() {
     let packets = connection([CLIENT, SERVER], 3);
