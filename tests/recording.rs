@@ -238,8 +238,13 @@ fn what_the_recorder_lost_is_told() {
     let packets = connection([CLIENT, SERVER], 3);
     let mut recording = both_known(&packets[..5]);
     // The second answer never came out of the ring.
-    append(&mut recording, &[&packets[5..6], &packets[7..]].concat(), &[]);
-    recording.statistics(1, 7);
+    append(&mut recording, &packets[5..6], &[]);
+    recording.packet_after_loss(0, &packets[7], Way::Outbound, &[], 2);
+    recording.packet_after_loss(1, &packets[8], Way::Outbound, &[], 1);
+    append(&mut recording, &packets[9..], &[]);
+    // One count for all interfaces, which stands with the first: the packets
+    // have told of three.
+    recording.statistics(0, 7).statistics(1, 0);
     let report = text(&[&recording], Format::Json);
     let report: Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["loss"]["dropped_packets"], 7);
