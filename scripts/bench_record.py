@@ -27,6 +27,7 @@ START_SECONDS = 3  # for a capturer to attach; the slowest loads BPF programs
 DRAIN_SECONDS = 1  # for the last packets to come out of the ring
 END_SECONDS = 60  # a capturer that has not ended by then is killed
 ANALYZE_SECONDS = 240
+REASON_LETTERS = 400  # of why a capturer does not start
 LARGE_BYTES = 16 << 30  # what a capturer may write of the large load
 
 H1, H2C = 8080, 8081
@@ -134,8 +135,8 @@ class Bench:
         for process in processes:
             if process.poll() is not None:
                 errors.seek(0)
-                lines = errors.read().strip().splitlines()
-                raise RuntimeError(lines[0] if lines else f"exit code {process.returncode}")
+                reason = " ".join(errors.read().split())
+                raise RuntimeError(reason[:REASON_LETTERS] or f"exit code {process.returncode}")
         return processes
 
     def run(self, load, capturer):
