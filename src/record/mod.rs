@@ -4,3 +4,4 @@
 //! blocks → file. Never imports the analyzer.
 
 pub mod event;
+mod skel;
