@@ -118,21 +118,19 @@ static __always_inline bool wants_socket(const struct perisco_event *head)
 }
 
 /*
- * Whether the socket of `head` is recorded, by all filters. `state` may be
- * NULL: nothing known. Counts payload that is kept out (`payload` bytes > 0).
+ * Whether the socket of `head` is recorded, by all filters. `process`: whether
+ * its process is wanted (YES, NO, UNKNOWN). Counts payload (if there is
+ * `payload`) that is kept out.
  */
-static __always_inline bool wanted(const struct perisco_event *head, const struct socket_state *state,
-				   __u32 payload)
+static __always_inline bool wanted(const struct perisco_event *head, __u8 process, __u8 role, __u32 payload)
 {
-	__u8 process = state ? state->wanted : UNKNOWN;
-
 	if (!filters_processes()) {
 		/* The recorder's own is the only process kept out. */
 		if (process == NO)
 			return false;
 		process = YES;
 	}
-	if (process == YES && (!filter_role || (state && state->role == filter_role)) && wants_socket(head))
+	if (process == YES && (!filter_role || role == filter_role) && wants_socket(head))
 		return true;
 	if (payload) {
 		count(PERISCO_C_FILTERED, 1);

@@ -172,6 +172,23 @@ struct {
 	__type(value, __u8);
 } nets6 SEC(".maps");
 
+/* A packet over loopback of which an event found no room when it was sent. */
+struct missed_key {
+	__u32 netns;
+	__u32 seq;
+	__u16 source; /* ports of the TCP header */
+	__u16 destination;
+};
+
+/* Value: which chunks, one bit each. What arrives with such a number is
+ * copied in their place. Small: arrival follows within microseconds. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct missed_key);
+	__type(value, __u32);
+} missed SEC(".maps");
+
 static __always_inline void count(__u32 counter, __u64 by)
 {
 	__u64 *value = bpf_map_lookup_elem(&counters, &counter);

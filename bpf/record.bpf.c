@@ -8,6 +8,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "owner.bpf.c"
+#include "scan.bpf.c"
 #include "cgroup.bpf.c"
 #if __has_include("socket.bpf.c")
 #include "socket.bpf.c"
