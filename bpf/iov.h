@@ -24,12 +24,12 @@
 /* Rounds of one call. Every round but the last moves PERISCO_LARGE bytes, ends a
  * piece of at least GATHER_BYTES, fills a gathered event, or gathers
  * GATHER_PIECES pieces; of these there are at most 1024 (UIO_MAXIOV). */
-#define CALL_ROUNDS 600
+#define CALL_ROUNDS 512
 /* Pieces smaller than this are put together into one event, HTTP/2's frame
  * heads with their frames. */
 #define GATHER_BYTES PERISCO_MEDIUM
-/* Pieces looked at in one round; what the verifier can follow. */
-#define GATHER_PIECES 16
+/* Pieces put together in one round. */
+#define GATHER_PIECES 64
 /* Empty pieces skipped in one round. */
 #define EMPTY_PIECES 8
 /* Pieces walked back in one round, and rounds: at least UIO_MAXIOV together. */
@@ -59,12 +59,13 @@ struct transfer {
 	__u32 keep;		   /* bytes still to be copied */
 	__u32 rest;		   /* bytes moved beyond these */
 	__u32 unwound;		   /* bytes still to be walked back */
+	__u32 filled;		   /* bytes in `gathered` */
 	__u8 kind;
 	__u8 in_kernel; /* the current piece is kernel memory */
 	__u8 gap;	/* PERISCO_GAP_*: why copying stopped */
 	__u8 rest_gap;	/* why `rest` is not copied */
 	__u8 busy;	/* taken by a program that has not ended */
-	__u8 unused[3];
+	__u8 unused[7];
 	/* Twice the size: the verifier knows neither sum of offset and length. */
 	__u8 gathered[2 * GATHER_BYTES];
 };
@@ -239,36 +240,34 @@ static __always_inline void measure(struct transfer *t, __u32 n, bool last)
 	}
 }
 
-/*
- * Puts small pieces together, from the current one on; returns their bytes. A
- * piece that cannot be read ends it: it becomes an event of its own.
- */
-static __always_inline __u32 gather(struct transfer *t, __u32 which)
+/* Adds what fits of the current piece to `gathered`. 1: that is all, or the next
+ * piece cannot be read, which is then an event of its own. */
+__noinline int gather_piece(__u32 which)
 {
-	__u32 filled = 0;
+	struct transfer *t = bpf_map_lookup_elem(&transfers, &which);
+	__u64 n, at;
 
-	for (int i = 0; i < GATHER_PIECES; i++) {
-		__u64 n = t->left, at = filled;
-
-		if (n > t->keep)
-			n = t->keep;
-		if (n > GATHER_BYTES - filled)
-			n = GATHER_BYTES - filled;
-		if (n) {
-			n = BOUNDED(n, GATHER_BYTES);
-			at &= GATHER_BYTES - 1;
-			barrier_var(at);
-			if (READ_PIECE(t->gathered + at, n))
-				break;
-			move_on(t, n);
-			filled += n;
-		}
-		if (!t->keep || filled >= GATHER_BYTES)
-			break;
-		if (!t->left && next_piece(which))
-			break;
+	if (!t || t->filled >= GATHER_BYTES)
+		return 1;
+	at = t->filled;
+	n = GATHER_BYTES - at;
+	if (n > t->left)
+		n = t->left;
+	if (n > t->keep)
+		n = t->keep;
+	if (n) {
+		n = BOUNDED(n, GATHER_BYTES);
+		/* LLVM knows this bound, the verifier does not. */
+		barrier_var(at);
+		at &= GATHER_BYTES - 1;
+		if (READ_PIECE(t->gathered + at, n))
+			return 1;
+		move_on(t, n);
+		t->filled += n;
 	}
-	return filled;
+	if (!t->keep || t->filled >= GATHER_BYTES)
+		return 1;
+	return !t->left && next_piece(which);
 }
 
 /* One event. 0: there is more; 1: done, or no way to go on. */
@@ -285,11 +284,12 @@ __noinline int copy_some(__u32 which)
 			return 1;
 	if (!t->left)
 		return 0;
-	n = t->left < t->keep ? t->left : t->keep;
-	if (n < t->keep && n < GATHER_BYTES)
-		n = gather(t, which);
-	else
-		n = 0;
+	t->filled = 0;
+	if (t->left < t->keep && t->left < GATHER_BYTES)
+		for (int i = 0; i < GATHER_PIECES; i++)
+			if (gather_piece(which))
+				break;
+	n = t->filled;
 	if (n) {
 		measure(t, n, !t->keep);
 		SEND_DATA(&t->head, n, READ_GATHERED, sent);
@@ -367,6 +367,14 @@ static __always_inline void send_transfer(struct transfer *t, __u32 which, __u32
 	t->busy = 0;
 }
 
+/* A kernel pointer as a number: the verifier lets no one calculate with what it
+ * knows as a pointer. Also sets `pieces`. */
+static __always_inline __u64 as_number(struct transfer *t, const void *pointer)
+{
+	t->pieces = (__u64)pointer;
+	return *(volatile __u64 *)&t->pieces;
+}
+
 /* Where an iterator stands after a call that moved `moved` bytes. */
 static __always_inline void set_iterator(struct transfer *t, struct iov_iter *iter, __u32 moved)
 {
@@ -374,7 +382,8 @@ static __always_inline void set_iterator(struct transfer *t, struct iov_iter *it
 	__u32 type;
 
 	/* All kinds have their pointer in the same union. */
-	t->pieces = (__u64)iter->kvec;
+	__u64 first = as_number(t, iter->kvec);
+
 	if (bpf_core_field_exists(((struct iov_iter___5_10 *)0)->type))
 		/* Bit 0 is the direction. */
 		type = ((struct iov_iter___5_10 *)iter)->type & ~1u;
@@ -383,7 +392,7 @@ static __always_inline void set_iterator(struct transfer *t, struct iov_iter *it
 	if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) &&
 	    type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
 		t->kind = FLAT;
-		t->at = t->pieces + offset - moved;
+		t->at = first + offset - moved;
 		t->left = moved;
 		return;
 	}

@@ -193,6 +193,8 @@ static __always_inline void count(__u32 counter, __u64 by)
 {
 	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
 
+	/* LLVM makes an addition of 0 an atomic OR, which 5.10 does not know. */
+	asm volatile("" : "+r"(by));
 	/* Atomic: on one CPU a program may interrupt another. */
 	if (value)
 		__sync_fetch_and_add(value, by);

@@ -86,7 +86,7 @@ static __always_inline struct transfer *begin(struct sock *sk, __u32 which, __u3
 	if (!t)
 		return NULL;
 	fill_socket(&t->head, sk, false);
-	if (!wanted(&t->head, state, sent + received)) {
+	if (!wanted(&t->head, state ? state->wanted : UNKNOWN, state ? state->role : PERISCO_ROLE_UNKNOWN, sent + received)) {
 		t->busy = 0;
 		return NULL;
 	}
@@ -185,7 +185,7 @@ int BPF_PROG(page_sent, struct sock *sk, struct page *page, int offset, __u64 si
 
 	if (!t)
 		return 0;
-	set_page(t, (__u64)page, offset, moved);
+	set_page(t, as_number(t, page), offset, moved);
 	t->kind = PAGE;
 	send_transfer(t, SENDING_PAGE, moved);
 	return 0;
