@@ -135,19 +135,35 @@ static __always_inline struct transfer *sent(struct sock *sk, __u32 which, long 
 	return t;
 }
 
+/*
+ * Whether the other end's FIN has been read: it takes a sequence number, and
+ * the call that reads the last byte usually takes it too. SOCK_DONE first: the
+ * kernel sets it after rcv_nxt counts the FIN, which no reader has passed yet
+ * if it comes only now.
+ */
+static __always_inline bool fin_read(struct sock *sk, __u32 copied_seq)
+{
+	unsigned long flags = *(volatile unsigned long *)&sk->__sk_common.skc_flags;
+
+	return flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE) & 1 && copied_seq == TCP(sk, rcv_nxt);
+}
+
 /* Begins the transfer of what was received: it ends at copied_seq, but for
  * other threads that read the same socket at this very moment. */
 static __always_inline struct transfer *received(struct sock *sk, __u32 which, long moved)
 {
+	__u32 end;
 	struct transfer *t;
 
 	if (bpf_get_current_pid_tgid() >> 32 == self_tgid || !is_tcp(sk, false))
 		return NULL;
+	end = TCP(sk, copied_seq);
+	end -= fin_read(sk, end);
 	t = begin(sk, which, 0, moved);
 	if (!t)
 		return NULL;
 	t->head.direction = PERISCO_RECEIVED;
-	t->head.seq = TCP(sk, copied_seq) - (__u32)moved;
+	t->head.seq = end - (__u32)moved;
 	t->head.ack = TCP(sk, write_seq);
 	return t;
 }

@@ -12,9 +12,10 @@
  *
  *     CASE 4|6 LOCAL-PORT REMOTE-PORT SENT-KEY SENT RECEIVED-KEY RECEIVED SENT-BEFORE RECEIVED-BEFORE PID
  *
- * A stream of key K is lines of 64 bytes, each (K, number of the line) in 32
- * bits each and 56 bytes (31 K + 7 i) mod 256 for i from 0 on: a byte of a wrong
- * place or stream shows, and the capture is small on its way out of the guest.
+ * A stream of key K is lines of 512 bytes, each (K, number of the line) in 32
+ * bits each and 504 bytes (31 K + 7 i + i / 256) mod 256 for i from 0 on: bytes
+ * of a wrong place or stream show, and the capture is small when it is
+ * compressed on its way out of the guest, by a serial line.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -93,12 +94,13 @@ static void die(const char *what, const char *test)
 	exit(1);
 }
 
+#define LINE 512
 static void fill(char *buf, uint32_t key, size_t from, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		size_t line = (from + i) / 64, at = (from + i) % 64;
+		size_t line = (from + i) / LINE, at = (from + i) % LINE, after = at - 8;
 		uint32_t word = at < 4 ? key : (uint32_t)line;
-		buf[i] = (char)(at < 8 ? word >> at % 4 * 8 : 31 * key + 7 * (at - 8));
+		buf[i] = (char)(at < 8 ? word >> at % 4 * 8 : 31 * key + 7 * after + after / 256);
 	}
 }
 
