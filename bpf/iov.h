@@ -73,7 +73,7 @@ struct transfer {
 /* One for each program that copies. A program is never entered twice on a CPU
  * (the kernel counts that as a recursion miss; 5.10 does not preempt one), so
  * two calls cannot meet in one entry; `busy` makes sure. */
-enum { SENDING, SENDING_PAGE, RECEIVING, SPLICING, TRANSFERS };
+enum { SENDING, SENDING_AGAIN, SENDING_PAGE, RECEIVING, RECEIVING_AGAIN, SPLICING, TRANSFERS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -86,7 +86,9 @@ struct socket_state {
 	__u8 role;	      /* PERISCO_ROLE_* */
 	__u8 confirmed;	      /* the owner was seen in a call, not only inferred */
 	__u8 opened;	      /* an OPEN event was sent */
-	__u32 unused;
+	__u32 read_to;	      /* socket back end: end of the last receive, */
+	__u8 has_read;	      /* if there was one */
+	__u8 unused[7];
 };
 
 /* Key: the address of struct sock. An entry is deleted when its socket closes,

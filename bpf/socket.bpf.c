@@ -18,22 +18,24 @@
  * 4 from 7.x on (and in kernels that took it back). Set by the loader. */
 const volatile __u32 tcp_recvmsg_parameters = 5;
 
-/* Threads that are in a send at one time. */
+/* Threads whose last send is remembered. */
 #define SENDS 16384
 
-/* A send under way: what is not known any more at its end. */
+/* The send that a thread is in, or was in last: what is not known any more at
+ * its end. */
 struct send {
 	__u64 socket;
 	__u64 at;
 	__u32 seq;
 	__u32 ack;
-	__u32 unconnected; /* seq is not chosen yet: TCP fast open */
-	__u32 unused;
+	__u8 unconnected; /* seq is not chosen yet: TCP fast open */
+	__u8 ended;
+	__u8 unused[6];
 };
 
-/* Key: thread, as bpf_get_current_pid_tgid() has it. */
+/* Key: thread, as bpf_get_current_pid_tgid() has it. Never deleted: LRU. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, SENDS);
 	__type(key, __u64);
 	__type(value, struct send);
@@ -44,6 +46,7 @@ struct {
 static __always_inline int send_begins(struct sock *sk)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
+	struct send *entry = bpf_map_lookup_elem(&sends, &thread);
 	struct send send = {
 		.socket = (__u64)sk,
 		.seq = TCP(sk, write_seq),
@@ -55,7 +58,12 @@ static __always_inline int send_begins(struct sock *sk)
 		return 0;
 	/* Before any byte is on its way: who answers them does so later. */
 	send.at = bpf_ktime_get_boot_ns();
-	if (bpf_map_update_elem(&sends, &thread, &send, BPF_ANY))
+	/* The end of the last one was never seen. */
+	if (entry && !entry->ended && (entry->socket != send.socket || entry->seq != send.seq))
+		count(PERISCO_C_STATE, 1);
+	if (entry)
+		*entry = send;
+	else if (bpf_map_update_elem(&sends, &thread, &send, BPF_ANY))
 		count(PERISCO_C_STATE, 1);
 	return 0;
 }
@@ -77,16 +85,16 @@ static __always_inline bool in_one_piece(const struct send *send, struct sock *s
 }
 
 /* The head of the events of a call of this process. NULL: not to be recorded. */
-static __always_inline struct transfer *begin(struct sock *sk, __u32 which, __u32 sent, __u32 received)
+static __always_inline struct transfer *begin(struct sock *sk, const struct socket_state *state, __u32 which,
+					      __u32 moved)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
-	struct socket_state *state = note_call(sk, sent, received);
 	struct transfer *t = take_transfer(which);
 
 	if (!t)
 		return NULL;
 	fill_socket(&t->head, sk, false);
-	if (!wanted(&t->head, state ? state->wanted : UNKNOWN, state ? state->role : PERISCO_ROLE_UNKNOWN, sent + received)) {
+	if (!wanted(&t->head, state ? state->wanted : UNKNOWN, state ? state->role : PERISCO_ROLE_UNKNOWN, moved)) {
 		t->busy = 0;
 		return NULL;
 	}
@@ -100,38 +108,38 @@ static __always_inline struct transfer *begin(struct sock *sk, __u32 which, __u3
 	return t;
 }
 
-/* Takes the send that began out of `sends`, and begins its transfer. */
+/* Begins the transfer of the send that ends. */
 static __always_inline struct transfer *sent(struct sock *sk, __u32 which, long moved)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
-	struct send *entry = bpf_map_lookup_elem(&sends, &thread);
+	struct send *send = bpf_map_lookup_elem(&sends, &thread);
 	__u32 end = TCP(sk, write_seq);
 	struct transfer *t;
-	struct send send;
 
 	if (thread >> 32 == self_tgid)
 		return NULL;
-	if (!entry || entry->socket != (__u64)sk) {
+	if (!send || send->socket != (__u64)sk) {
 		if (moved > 0)
 			count(PERISCO_C_STATE, 1);
 		return NULL;
 	}
-	send = *entry;
-	bpf_map_delete_elem(&sends, &thread);
+	if (send->ended)
+		return NULL;
+	send->ended = 1;
 	if (moved <= 0)
 		return NULL;
-	if (!in_one_piece(&send, sk, end, moved)) {
+	if (!in_one_piece(send, sk, end, moved)) {
 		count(PERISCO_C_UNREADABLE, 1);
 		count(PERISCO_C_UNREADABLE_BYTES, moved);
 		return NULL;
 	}
-	t = begin(sk, which, moved, 0);
+	t = begin(sk, note_call(sk, moved, 0), which, moved);
 	if (!t)
 		return NULL;
 	t->head.direction = PERISCO_SENT;
-	t->head.at = send.at;
-	t->head.seq = send.unconnected ? end - moved : send.seq;
-	t->head.ack = send.ack;
+	t->head.at = send->at;
+	t->head.seq = send->unconnected ? end - moved : send->seq;
+	t->head.ack = send->ack;
 	return t;
 }
 
@@ -148,18 +156,34 @@ static __always_inline bool fin_read(struct sock *sk, __u32 copied_seq)
 	return flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE) & 1 && copied_seq == TCP(sk, rcv_nxt);
 }
 
-/* Begins the transfer of what was received: it ends at copied_seq, but for
- * other threads that read the same socket at this very moment. */
+/*
+ * Begins the transfer of what was received: it ends at copied_seq. Two threads
+ * that read one socket at the same moment may both find the same end; what is
+ * whose cannot be told then, and the second is left out.
+ */
 static __always_inline struct transfer *received(struct sock *sk, __u32 which, long moved)
 {
-	__u32 end;
+	struct socket_state *state;
 	struct transfer *t;
+	__u32 end;
 
 	if (bpf_get_current_pid_tgid() >> 32 == self_tgid || !is_tcp(sk, false))
 		return NULL;
 	end = TCP(sk, copied_seq);
 	end -= fin_read(sk, end);
-	t = begin(sk, which, 0, moved);
+	state = note_call(sk, 0, moved);
+	if (state) {
+		if (state->has_read && state->read_to == end)
+			return NULL;
+		/* Something was read that was not seen. */
+		if (state->has_read && state->read_to != end - (__u32)moved)
+			count(PERISCO_C_STATE, 1);
+		state->read_to = end;
+		state->has_read = 1;
+	} else if (which == RECEIVING_AGAIN) {
+		return NULL;
+	}
+	t = begin(sk, state, which, moved);
 	if (!t)
 		return NULL;
 	t->head.direction = PERISCO_RECEIVED;
@@ -168,24 +192,51 @@ static __always_inline struct transfer *received(struct sock *sk, __u32 which, l
 	return t;
 }
 
+/*
+ * Programs named `..._again` are the same a second time. Where the kernel is
+ * preemptible a task can be put aside in the middle of a program, and until it
+ * goes on the kernel leaves that program out for all others on that CPU: then
+ * the second one does its work. Who comes first leaves a mark (`ended`,
+ * `read_to`) by which the other has nothing to do. Loaded only where the kernel
+ * says PREEMPT in its version.
+ */
+
 SEC("fentry/tcp_sendmsg_locked")
 int BPF_PROG(message_begins, struct sock *sk)
 {
 	return send_begins(sk);
 }
 
-SEC("fexit/tcp_sendmsg_locked")
-int BPF_PROG(message_sent, struct sock *sk, struct msghdr *message, __u64 size, int moved)
+SEC("fentry/tcp_sendmsg_locked")
+int BPF_PROG(message_begins_again, struct sock *sk)
 {
-	struct transfer *t = sent(sk, SENDING, moved);
+	return send_begins(sk);
+}
+
+static __always_inline int on_message_sent(struct sock *sk, struct msghdr *message, __u64 size, int moved,
+					   __u32 which)
+{
+	struct transfer *t = sent(sk, which, moved);
 
 	if (!t)
 		return 0;
 	/* Else the iterator tells nothing. */
 	if (size - message->msg_iter.count == (__u32)moved)
 		set_iterator(t, &message->msg_iter, moved);
-	send_transfer(t, SENDING, moved);
+	send_transfer(t, which, moved);
 	return 0;
+}
+
+SEC("fexit/tcp_sendmsg_locked")
+int BPF_PROG(message_sent, struct sock *sk, struct msghdr *message, __u64 size, int moved)
+{
+	return on_message_sent(sk, message, size, moved, SENDING);
+}
+
+SEC("fexit/tcp_sendmsg_locked")
+int BPF_PROG(message_sent_again, struct sock *sk, struct msghdr *message, __u64 size, int moved)
+{
+	return on_message_sent(sk, message, size, moved, SENDING_AGAIN);
 }
 
 SEC("fentry/do_tcp_sendpages")
@@ -210,8 +261,7 @@ int BPF_PROG(page_sent, struct sock *sk, struct page *page, int offset, __u64 si
 /* Not BPF_PROG: where flags and result stand depends on the kernel. The
  * barriers keep LLVM from one load at a computed offset, which the verifier
  * refuses. */
-SEC("fexit/tcp_recvmsg")
-int message_received(__u64 *ctx)
+static __always_inline int on_message_received(__u64 *ctx, __u32 which)
 {
 	struct sock *sk = (struct sock *)ctx[0];
 	struct msghdr *message = (struct msghdr *)ctx[1];
@@ -234,14 +284,26 @@ int message_received(__u64 *ctx)
 	/* An urgent byte is read beside the stream. */
 	if (moved <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB))
 		return 0;
-	t = received(sk, RECEIVING, moved);
+	t = received(sk, which, moved);
 	if (!t)
 		return 0;
 	/* Else bytes were thrown away (MSG_TRUNC) or went to a device. */
 	if (ctx[2] - message->msg_iter.count == (__u32)moved)
 		set_iterator(t, &message->msg_iter, moved);
-	send_transfer(t, RECEIVING, moved);
+	send_transfer(t, which, moved);
 	return 0;
+}
+
+SEC("fexit/tcp_recvmsg")
+int message_received(__u64 *ctx)
+{
+	return on_message_received(ctx, RECEIVING);
+}
+
+SEC("fexit/tcp_recvmsg")
+int message_received_again(__u64 *ctx)
+{
+	return on_message_received(ctx, RECEIVING_AGAIN);
 }
 
 SEC("fexit/tcp_splice_read")

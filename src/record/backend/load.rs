@@ -90,6 +90,8 @@ impl Program {
             Hook::Tracepoint => btf
                 .type_by_name::<types::Typedef<'_>>(&format!("btf_trace_{}", self.target))
                 .is_some(),
+            // `_again`: see bpf/socket.bpf.c.
+            Hook::Function if self.name.ends_with("_again") && !preemptible() => false,
             Hook::Function => btf.type_by_name::<types::Func<'_>>(&self.target).is_some(),
             Hook::Iterator | Hook::Packets => true,
         }
@@ -193,6 +195,12 @@ fn configure(skeleton: &mut OpenRecordSkel<'_>, plan: &Plan<'_>, ring: u32) {
         crate::record::filter::Side::Server => 2,
     });
     settings.ports = filter.port_bits();
+}
+
+/// Whether the kernel may put a task aside while it runs kernel code. It says
+/// so in its version (`PREEMPT`, `PREEMPT_DYNAMIC`, `PREEMPT_RT`).
+fn preemptible() -> bool {
+    rustix::system::uname().version().to_string_lossy().contains("PREEMPT")
 }
 
 /// How many parameters a function of the running kernel has.
