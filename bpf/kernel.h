@@ -114,6 +114,18 @@ struct __sk_buff {
 	struct bpf_sock *sk __attribute__((aligned(8)));
 };
 
+/* Pieces of memory; these layouts have never changed. */
+struct iovec {
+	void *iov_base; /* user memory; in struct kvec, the same otherwise, the kernel's */
+	__u64 iov_len;
+};
+
+struct bio_vec {
+	struct page *bv_page;
+	unsigned int bv_len;
+	unsigned int bv_offset;
+};
+
 /* ---- the kernel's own, relocated ---- */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -177,6 +189,42 @@ enum sock_flags { SOCK_DEAD, SOCK_DONE };
 
 struct socket {
 	struct sock *sk;
+};
+
+/* `kvec`: in a union with the pointers of all other kinds. */
+struct iov_iter {
+	__u8 iter_type;
+	__u64 iov_offset;
+	__u64 count;
+	const struct kvec *kvec;
+};
+
+/* Before 5.14. */
+struct iov_iter___5_10 {
+	unsigned int type;
+};
+
+/* The values differ from kernel to kernel. */
+enum iter_type { ITER_UBUF, ITER_IOVEC, ITER_KVEC, ITER_BVEC };
+
+struct msghdr {
+	struct iov_iter msg_iter;
+};
+
+struct page {
+	unsigned long flags;
+};
+
+struct pipe_buffer {
+	struct page *page;
+	unsigned int offset;
+	unsigned int len;
+};
+
+struct pipe_inode_info {
+	unsigned int head;
+	unsigned int ring_size;
+	struct pipe_buffer *bufs;
 };
 
 struct super_block {
@@ -261,6 +309,11 @@ enum bpf_func_id {
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_STREAM 1
+#define MSG_OOB 0x1
+#define MSG_PEEK 0x2
+#define MSG_ERRQUEUE 0x2000
+/* x86-64. */
+#define PAGE_SIZE 4096
 #define IPPROTO_TCP 6
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000

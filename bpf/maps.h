@@ -86,7 +86,9 @@ struct socket_state {
 	__u8 role;	      /* PERISCO_ROLE_* */
 	__u8 confirmed;	      /* the owner was seen in a call, not only inferred */
 	__u8 opened;	      /* an OPEN event was sent */
-	__u32 unused;
+	__u32 read_to;	      /* socket back end: end of the last receive, */
+	__u8 has_read;	      /* if there was one */
+	__u8 unused[7];
 };
 
 /* Key: the address of struct sock. An entry is deleted when its socket closes,
@@ -193,6 +195,8 @@ static __always_inline void count(__u32 counter, __u64 by)
 {
 	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
 
+	/* LLVM makes an addition of 0 an atomic OR, which 5.10 does not know. */
+	asm volatile("" : "+r"(by));
 	/* Atomic: on one CPU a program may interrupt another. */
 	if (value)
 		__sync_fetch_and_add(value, by);

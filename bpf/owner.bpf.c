@@ -199,8 +199,10 @@ int BPF_PROG(socket_state_changed, struct sock *sk, int from, int to)
 
 /* ---- calls: who really uses it ---- */
 
-/* `process` uses the socket, whose state was someone else's or nobody's. */
-static __always_inline void new_owner(struct sock *sk, struct tcp_sock *tcp, struct socket_state *old)
+/* This process uses the socket, whose state was someone else's or nobody's. Its
+ * call has just moved `sent` or `received` bytes. */
+static __always_inline void new_owner(struct sock *sk, struct tcp_sock *tcp, struct socket_state *old,
+				      __u32 sent, __u32 received)
 {
 	struct perisco_event head;
 	struct socket_state state = { .confirmed = 1 };
@@ -217,6 +219,10 @@ static __always_inline void new_owner(struct sock *sk, struct tcp_sock *tcp, str
 	if (wanted(&head, state.wanted, state.role, 0)) {
 		if (!state.opened) {
 			fill_next(&head, tcp, false);
+			if (back_end == PERISCO_SOCKET) {
+				head.seq -= sent;
+				head.ack -= received;
+			}
 			send_open(&head, &state, PERISCO_F_MIDWAY);
 		}
 		send_owner(&head, &state.owner, true);
@@ -224,32 +230,38 @@ static __always_inline void new_owner(struct sock *sk, struct tcp_sock *tcp, str
 	keep_state(sk, &state);
 }
 
-static __always_inline int on_call(struct sock *sk, int moved)
+/* Notes who moved `sent` or `received` bytes, and returns what is known of the socket. */
+static __always_inline struct socket_state *note_call(struct sock *sk, __u32 sent, __u32 received)
 {
-	struct socket_state *state;
+	struct socket_state *state = state_of(sk);
 	struct tcp_sock *tcp;
 
-	if (moved <= 0 || !is_tcp(sk, false) || sk->__sk_common.skc_state == TCP_CLOSE)
-		return 0;
-	state = state_of(sk);
+	/* Closed by now: its state is gone, and is not to come back. */
+	if (sk->__sk_common.skc_state == TCP_CLOSE)
+		return state;
 	if (state && state->confirmed && state->owner.pid == bpf_get_current_pid_tgid() >> 32)
-		return 0;
+		return state;
 	tcp = bpf_skc_to_tcp_sock(sk);
-	if (tcp)
-		new_owner(sk, tcp, state);
-	return 0;
+	if (!tcp)
+		return state;
+	new_owner(sk, tcp, state, sent, received);
+	return state_of(sk);
 }
 
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(socket_sent, struct sock *sk, int moved)
 {
-	return on_call(sk, moved);
+	if (moved > 0 && is_tcp(sk, false))
+		note_call(sk, moved, 0);
+	return 0;
 }
 
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(socket_received, struct sock *sk, int moved)
 {
-	return on_call(sk, moved);
+	if (moved > 0 && is_tcp(sk, false))
+		note_call(sk, 0, moved);
+	return 0;
 }
 
 /* ---- processes ---- */

@@ -218,13 +218,33 @@ fn a_rotated_set_is_one_capture() {
     assert!(whole.iter().all(|one| one["connection"] == 1 && one["completeness"] == "complete"));
 }
 
+/// More compressed files than are decompressed far ahead at a time.
+#[test]
+fn a_long_rotated_set_is_one_capture() {
+    let packets = connection([CLIENT, SERVER], 40);
+    let whole = read(&[&both_known(&packets)]);
+    let files: Vec<_> = packets
+        .chunks(2)
+        .map(|packets| zstd::bulk::compress(&both_known(packets).bytes, 1).expect("compressed"))
+        .collect();
+    assert_eq!(files.len(), 43);
+    let named = files.into_iter().enumerate();
+    let inputs = named.map(|(index, file)| in_memory(&format!("{index}"), file)).collect();
+    assert_eq!(lines(&analyze(inputs, &options(Format::Jsonl, 2)).bytes), whole);
+}
+
 #[test]
 fn what_the_recorder_lost_is_told() {
     let packets = connection([CLIENT, SERVER], 3);
     let mut recording = both_known(&packets[..5]);
     // The second answer never came out of the ring.
-    append(&mut recording, &[&packets[5..6], &packets[7..]].concat(), &[]);
-    recording.statistics(1, 7);
+    append(&mut recording, &packets[5..6], &[]);
+    recording.packet_after_loss(0, &packets[7], Way::Outbound, &[], 2);
+    recording.packet_after_loss(1, &packets[8], Way::Outbound, &[], 1);
+    append(&mut recording, &packets[9..], &[]);
+    // One count for all interfaces, which stands with the first: the packets
+    // have told of three.
+    recording.statistics(0, 7).statistics(1, 0);
     let report = text(&[&recording], Format::Json);
     let report: Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["loss"]["dropped_packets"], 7);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::Batch;
+use super::compress::Ahead;
 use super::error::PcapError;
 use super::input::{ByteInput, Stop};
 use super::merge::Merge;
@@ -172,12 +173,13 @@ pub(super) fn open_readers(
     let window = options.window_bytes.unwrap_or_else(|| {
         (ALL_WINDOWS_BYTES / inputs.len().max(1)).clamp(MIN_WINDOW_BYTES, WINDOW_BYTES)
     });
+    let ahead = Ahead::among(inputs.len());
     let mut readers = Vec::with_capacity(inputs.len());
     let mut infos = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.into_iter().enumerate() {
         let name = input.name();
         let (source, size) = open_source(input, window, Stop::new(options.stop.clone()))?;
-        let reader = Reader::open(source, name, index)?;
+        let reader = Reader::open(source, name, index, ahead)?;
         infos.push(InputInfo {
             name: reader.name().to_owned(),
             format: reader.describe(),

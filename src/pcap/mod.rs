@@ -87,6 +87,16 @@ pub struct Interface {
     pub snaplen: u32,
 }
 
+/// `shb_userappl` of what perisco's recorder writes is this and a version.
+const RECORDER: &str = "perisco ";
+
+impl Interface {
+    /// Whether perisco's recorder wrote the section.
+    pub fn is_recording(&self) -> bool {
+        self.application.as_deref().is_some_and(|name| name.starts_with(RECORDER))
+    }
+}
+
 /// One packet of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct PacketRef {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::Batch;
 use super::classic::{PcapFile, Variant};
-use super::compress::Compression;
+use super::compress::{Ahead, Compression};
 use super::error::{Fault, FirstBytes, PcapError};
 use super::pcapng::{self, PcapNg};
 use super::source::{Filled, Source};
@@ -65,11 +65,17 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Finds out the format of `source`, the input with index `file`.
+    /// Finds out the format of `source`, the input with index `file`, which is
+    /// decompressed `ahead` where it is compressed.
     ///
     /// # Errors
     /// When it is not a capture, or nothing can be read from it.
-    pub(super) fn open(source: Source, name: String, file: usize) -> Result<Self, PcapError> {
+    pub(super) fn open(
+        source: Source,
+        name: String,
+        file: usize,
+        ahead: Ahead,
+    ) -> Result<Self, PcapError> {
         let mut source = source;
         let mut inside = None;
         loop {
@@ -83,7 +89,7 @@ impl Reader {
             {
                 inside = Some(compression);
                 source = source
-                    .decompress(compression)
+                    .decompress(compression, ahead)
                     .map_err(|error| PcapError::from_io(&name, error))?;
                 continue;
             }

@@ -22,7 +22,8 @@ pub struct Counters {
     pub over_limit: u64,
     /// Bytes beyond that limit.
     pub over_limit_bytes: u64,
-    /// Calls that are not known because a table of the programs was full.
+    /// Calls that were not seen: a table of the programs was full, or the kernel
+    /// left the programs out ([`missed_runs`](Self::missed_runs)).
     pub table_full: u64,
     /// Calls or packets with payload that the filters kept out.
     pub filtered: u64,

@@ -143,6 +143,14 @@ impl Place {
         Running::start(&mut command, "recording", Out::Stderr)
     }
 
+    /// The recorder on this namespace, its output piped.
+    pub fn record_to_pipe(&self, args: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_perisco"));
+        command.args(["record", "-o", "-", "--netns", &self.name]).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        Running::start(&mut command, "recording", Out::Stderr)
+    }
+
     /// Starts tcpdump inside, writing to `file`.
     pub fn tcpdump(&self, file: &str) -> Running {
         let mut command = self.command("tcpdump");
@@ -241,6 +249,11 @@ impl Running {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its standard output, where piped.
+    pub fn stdout(&mut self) -> std::process::ChildStdout {
+        self.child.stdout.take().expect("piped")
     }
 
     /// Its standard input, where piped.

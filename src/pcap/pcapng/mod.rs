@@ -73,6 +73,8 @@ pub(super) struct PcapNg {
     sections: u32,
     /// Who wrote the section at hand.
     application: Option<Arc<str>>,
+    /// It was perisco's recorder.
+    recording: bool,
     interfaces: Vec<SectionInterface>,
     /// Interfaces described in all sections.
     described: u32,
@@ -92,6 +94,7 @@ impl PcapNg {
             begun: false,
             sections: 0,
             application: None,
+            recording: false,
             interfaces: Vec::new(),
             described: 0,
             interface_bytes: 0,

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 
 use libbpf_rs::btf::{Btf, types};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{MapCore, MapFlags, OpenObject};
+use libbpf_rs::{MapCore, MapFlags, OpenObject, ReferencesType};
 
 use super::refusal::{Facts, Failure, Hook, Refusal, Step, explain};
 use super::{BackEnd, Settings, io_error, log};
@@ -46,8 +46,14 @@ pub(super) enum Part {
 }
 
 /// Without these there is nothing to record.
-const NEEDED: [&str; 5] =
-    ["socket_state_changed", "packet_sent", "packet_received", "message_sent", "message_received"];
+const NEEDED: [&str; 6] = [
+    "socket_state_changed",
+    "packet_sent",
+    "packet_received",
+    "message_begins",
+    "message_sent",
+    "message_received",
+];
 
 impl Program {
     fn new(name: &str, section: &str) -> Option<Self> {
@@ -84,6 +90,8 @@ impl Program {
             Hook::Tracepoint => btf
                 .type_by_name::<types::Typedef<'_>>(&format!("btf_trace_{}", self.target))
                 .is_some(),
+            // `_again`: see bpf/socket.bpf.c.
+            Hook::Function if self.name.ends_with("_again") && !preemptible() => false,
             Hook::Function => btf.type_by_name::<types::Func<'_>>(&self.target).is_some(),
             Hook::Iterator | Hook::Packets => true,
         }
@@ -168,6 +176,9 @@ fn configure(skeleton: &mut OpenRecordSkel<'_>, plan: &Plan<'_>, ring: u32) {
     }
     let Some(settings) = skeleton.maps.rodata_data.as_deref_mut() else { return };
     settings.back_end = plan.back_end.code();
+    if let Some(parameters) = parameters_of("tcp_recvmsg") {
+        settings.tcp_recvmsg_parameters = parameters;
+    }
     settings.snaplen = plan.settings.snaplen;
     settings.wake_bytes = WAKE_BYTES.min(ring / 4);
     settings.skip_loopback_ingress = plan.skip_loopback_ingress;
@@ -184,6 +195,20 @@ fn configure(skeleton: &mut OpenRecordSkel<'_>, plan: &Plan<'_>, ring: u32) {
         crate::record::filter::Side::Server => 2,
     });
     settings.ports = filter.port_bits();
+}
+
+/// Whether the kernel may put a task aside while it runs kernel code. It says
+/// so in its version (`PREEMPT`, `PREEMPT_DYNAMIC`, `PREEMPT_RT`).
+fn preemptible() -> bool {
+    rustix::system::uname().version().to_string_lossy().contains("PREEMPT")
+}
+
+/// How many parameters a function of the running kernel has.
+fn parameters_of(function: &str) -> Option<u32> {
+    let btf = Btf::from_vmlinux().ok()?;
+    let function = btf.type_by_name::<types::Func<'_>>(function)?;
+    let prototype = types::FuncProto::try_from(function.referenced_type()).ok()?;
+    u32::try_from(prototype.len()).ok()
 }
 
 /// Fills the sets of the filter; before anything is attached.
