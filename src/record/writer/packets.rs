@@ -156,7 +156,6 @@ impl Packets {
         }
         if self.sink.is_due() {
             self.sink.hand_over(false)?;
-            self.rotate_if_due()?;
         }
         Ok(())
     }
@@ -200,7 +199,17 @@ impl Packets {
             self.flushed = self.now;
             self.sink.hand_over(true)?;
         }
-        self.rotate_if_due()
+        let age = self.now.saturating_sub(self.file_start);
+        if self.rotate_time.is_some_and(|time| age >= time) { self.rotate() } else { Ok(()) }
+    }
+
+    /// Begins the next file if this one is large enough. Called before there
+    /// is more to write, so that no file is empty.
+    pub fn rotate_if_large(&mut self) -> Result<(), WriteError> {
+        if self.rotate_size.is_some_and(|size| self.sink.file_size() >= size) {
+            self.rotate()?;
+        }
+        Ok(())
     }
 
     /// Ends the last file.
@@ -213,12 +222,7 @@ impl Packets {
         Ok((self.counts, self.sink.finish()?))
     }
 
-    fn rotate_if_due(&mut self) -> Result<(), WriteError> {
-        let age = self.now.saturating_sub(self.file_start);
-        let large = self.rotate_size.is_some_and(|size| self.sink.file_size() >= size);
-        if !large && self.rotate_time.is_none_or(|time| age < time) {
-            return Ok(());
-        }
+    fn rotate(&mut self) -> Result<(), WriteError> {
         self.end_file();
         self.clock.take_again();
         self.file_start = self.now;
