@@ -410,9 +410,14 @@ fn events_that_make_no_sense_are_counted() {
     assert_eq!(file(&[mixed, nowhere]).1.malformed, 2);
 }
 
+/// Side and length.
+type Write = (usize, usize);
+/// Kept, told twice, how far it is put off.
+type Fate = (bool, bool, u8);
+
 /// A connection of `writes` bytes each way in turn; then the same events with
 /// losses, repeats and disorder within what may wait.
-fn damaged() -> impl Strategy<Value = (Vec<(usize, usize)>, Vec<(bool, bool, u8)>, bool)> {
+fn damaged() -> impl Strategy<Value = (Vec<Write>, Vec<Fate>, bool)> {
     let writes = prop::collection::vec((0_usize..2, 1_usize..200), 1..30);
     let fates =
         prop::collection::vec((prop::bool::weighted(0.8), prop::bool::weighted(0.2), 0_u8..6), 60);

@@ -41,14 +41,6 @@ pub struct Draft<'a> {
     pub comments: &'a [String],
 }
 
-/// Packets of an interface in a file.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    received: u64,
-    /// Events that its packets say were lost before them.
-    dropped: u64,
-}
-
 /// The packet writer.
 #[derive(Debug)]
 pub struct Packets {
@@ -62,8 +54,8 @@ pub struct Packets {
     file: u32,
     file_start: u64,
     flushed: u64,
-    /// Counts of each interface of this file.
-    interfaces: Vec<Counts>,
+    /// Packets of each interface of this file.
+    interfaces: Vec<u64>,
     rotate_size: Option<u64>,
     rotate_time: Option<u64>,
     flush_always: bool,
@@ -127,7 +119,7 @@ impl Packets {
             description.push_str(if server { "role=server " } else { "role=client " });
         }
         pcapng::interface(self.sink.buffer(), &owner.name, &description, &self.os);
-        self.interfaces.push(Counts::default());
+        self.interfaces.push(0);
         owner.set_interface(self.file, role, interface);
         Ok(interface)
     }
@@ -150,9 +142,8 @@ impl Packets {
         self.counts.packets += 1;
         self.counts.bytes += segment.payload.len() as u64;
         self.counts.snapped_bytes += (segment.length - segment.payload.len()) as u64;
-        if let Some(counts) = self.interfaces.get_mut(draft.interface as usize) {
-            counts.received += 1;
-            counts.dropped += draft.drops;
+        if let Some(received) = self.interfaces.get_mut(draft.interface as usize) {
+            *received += 1;
         }
         if self.sink.is_due() {
             self.sink.hand_over(false)?;
@@ -234,7 +225,7 @@ impl Packets {
     fn begin_file(&mut self) {
         self.file += 1;
         self.interfaces.clear();
-        self.interfaces.push(Counts::default());
+        self.interfaces.push(0);
         let application = concat!("perisco ", env!("CARGO_PKG_VERSION"));
         let buffer = self.sink.buffer();
         pcapng::section(buffer, application, &self.os, &self.section);
@@ -242,24 +233,20 @@ impl Packets {
         pcapng::interface(buffer, UNKNOWN, description, &self.os);
     }
 
-    /// Statistics: each interface has the drops that its packets told, the
-    /// first one the rest.
+    /// Statistics: the packets of each interface; all losses stand at the first
+    /// one, since there is one count for all of them.
     fn end_file(&mut self) {
         let (start, end) = (self.clock.wall(self.file_start), self.clock.wall(self.now));
         let losses = self.new_losses();
         let comments: Vec<String> = losses.iter().flat_map(Loss::comments).collect();
-        let told: u64 = self.interfaces.iter().map(|counts| counts.dropped).sum();
-        let lost: u64 = losses.iter().map(|loss| loss.events).sum();
-        if let Some(unknown) = self.interfaces.first_mut() {
-            unknown.dropped += lost.saturating_sub(told);
-        }
-        for (interface, counts) in self.interfaces.iter().enumerate() {
+        let lost = losses.iter().map(|loss| loss.events).sum();
+        for (interface, &received) in self.interfaces.iter().enumerate() {
             let statistics = Statistics {
                 interface: interface as u32,
                 start,
                 end,
-                received: counts.received,
-                dropped: counts.dropped,
+                received,
+                dropped: if interface == 0 { lost } else { 0 },
                 comments: if interface == 0 { &comments } else { &[] },
             };
             pcapng::statistics(self.sink.buffer(), &statistics);
