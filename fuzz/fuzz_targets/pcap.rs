@@ -28,7 +28,7 @@ fn read(input: Input) -> Option<(Vec<Seen>, Vec<(u64, String)>)> {
             let at = packet.at.map(|at| at.nanos());
             seen.push((bytes.to_vec(), packet.original, packet.interface, at));
         }
-        let indices = batch.comments.iter().map(|(index, _)| *index);
+        let indices = batch.comments.iter().map(|comment| comment.packet);
         assert!(
             indices.clone().is_sorted() && indices.max().is_none_or(|i| i < batch.packets.len())
         );

@@ -128,6 +128,8 @@ fn formats(mut input: Bytes<'_>) {
         index: 0,
         interface: Some(&comment),
         comment: Some(&comment),
+        client_process: None,
+        server_process: None,
     };
     let mut out = Vec::new();
     jsonl::write(&item, true, &mut out);

@@ -42,6 +42,8 @@ pub fn transaction(transaction: &Transaction, index: u64) -> String {
         index,
         interface: Some("eth\u{7}0"),
         comment: None,
+        client_process: None,
+        server_process: None,
     };
     let mut out = Vec::new();
     csv::write(&item, &mut out);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::analyze::flow::SegmentRef;
 use crate::analyze::flow::key::FlowKey;
+use crate::analyze::owner::Registry;
 use crate::analyze::packet::{Dissected, Dissector, Segment};
 use crate::analyze::reassembly::half::PayloadRef;
 use crate::analyze::report::{CaptureTotals, InputTotals};
@@ -28,6 +29,7 @@ pub struct Feeder {
     rounds: u64,
     live: bool,
     interfaces: Vec<Interface>,
+    registry: Registry,
 }
 
 impl Feeder {
@@ -42,6 +44,7 @@ impl Feeder {
             rounds: 0,
             live,
             interfaces: Vec::new(),
+            registry: Registry::default(),
         }
     }
 
@@ -100,13 +103,22 @@ impl Feeder {
         let batch = &mut round.batch;
         self.totals.drops += batch.drops;
         self.totals.damage.append(&mut batch.damage);
-        self.interfaces.extend(batch.interfaces.iter().cloned());
+        for interface in &batch.interfaces {
+            self.registry.describe(interface);
+            self.interfaces.push(interface.clone());
+        }
         for (address, name) in batch.names.drain(..) {
             self.totals.names.entry(address).or_insert(name);
         }
-        round
-            .comments
-            .extend(batch.comments.drain(..).map(|(index, text)| (first + index as u64, text)));
+        for comment in batch.comments.drain(..) {
+            let number = first + comment.packet as u64;
+            let packet = batch.packets.get(comment.packet);
+            let interface =
+                packet.and_then(|packet| self.interfaces.get(packet.interface as usize));
+            if let Some(note) = self.registry.note(interface, comment) {
+                round.notes.push((number, note));
+            }
+        }
     }
 
     #[inline]

@@ -9,6 +9,7 @@ pub mod fields;
 pub mod flow;
 pub mod limits;
 pub mod options;
+pub mod owner;
 pub mod packet;
 pub mod pipeline;
 pub mod reassembly;

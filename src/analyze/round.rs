@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::analyze::flow::SegmentRef;
 use crate::analyze::limits::SHARDS;
+use crate::analyze::owner::Note;
 use crate::analyze::reassembly::half::PayloadRef;
 use crate::pcap::Batch;
 use crate::time::Timestamp;
@@ -36,8 +37,8 @@ pub struct Round {
     pub before: Before,
     /// Segments by shard, in packet order.
     pub segments: Vec<Vec<SegmentRef>>,
-    /// Comments by packet number, ascending.
-    pub comments: Vec<(u64, String)>,
+    /// What comments say, by packet number, ascending.
+    pub notes: Vec<(u64, Note)>,
     /// Number of the last packet, which stands for "now" in the order of events.
     pub last_packet: u64,
     /// The latest time seen so far, or the wall clock for a live stream.
@@ -61,7 +62,7 @@ impl Round {
         for segments in &mut self.segments {
             segments.clear();
         }
-        self.comments.clear();
+        self.notes.clear();
     }
 
     /// Deals a segment out to its shard.

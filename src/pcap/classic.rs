@@ -151,6 +151,8 @@ impl PcapFile {
         let snaplen = word([header[16], header[17], header[18], header[19]]);
         let network = word([header[20], header[21], header[22], header[23]]);
         batch.interfaces.push(Interface {
+            section: 0,
+            application: None,
             file: self.file,
             name: None,
             description: None,

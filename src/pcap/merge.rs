@@ -7,7 +7,7 @@
 
 use super::reader::{Progress, Reader};
 use super::walk::room;
-use super::{BATCH_BYTES, Batch};
+use super::{BATCH_BYTES, Batch, Comment};
 
 /// Not yet taken over into the merged batch.
 const UNMAPPED: u32 = u32::MAX;
@@ -185,10 +185,15 @@ impl Lane {
 
     /// Moves the comments of the packet at the head to `out`.
     fn take_comments(&mut self, out: &mut Batch) {
-        while let Some((packet, text)) = self.batch.comments.get_mut(self.next_comment)
-            && *packet == self.next
+        while let Some(comment) = self.batch.comments.get_mut(self.next_comment)
+            && comment.packet == self.next
         {
-            out.comments.push((out.packets.len(), std::mem::take(text)));
+            let text = std::mem::take(&mut comment.text);
+            out.comments.push(Comment {
+                packet: out.packets.len(),
+                text,
+                outbound: comment.outbound,
+            });
             self.next_comment += 1;
         }
     }

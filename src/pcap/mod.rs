@@ -17,6 +17,7 @@ mod input;
 mod map;
 mod merge;
 mod pcapng;
+pub mod plain;
 mod reader;
 mod source;
 #[cfg(test)]
@@ -71,6 +72,11 @@ pub struct LinkType(pub u16);
 pub struct Interface {
     /// Index of the input file.
     pub file: usize,
+    /// Index of the section in that file; 0 in pcap files.
+    pub section: u32,
+    /// Who wrote the section (`shb_userappl`), its first 128 bytes or so; None
+    /// in pcap files.
+    pub application: Option<Arc<str>>,
     /// `if_name`; None in pcap files.
     pub name: Option<String>,
     /// `if_description`.
@@ -79,6 +85,16 @@ pub struct Interface {
     pub link: LinkType,
     /// Snap length in bytes; 0 is no limit.
     pub snaplen: u32,
+}
+
+/// `shb_userappl` of what perisco's recorder writes is this and a version.
+const RECORDER: &str = "perisco ";
+
+impl Interface {
+    /// Whether perisco's recorder wrote the section.
+    pub fn is_recording(&self) -> bool {
+        self.application.as_deref().is_some_and(|name| name.starts_with(RECORDER))
+    }
 }
 
 /// One packet of a batch.
@@ -96,6 +112,18 @@ pub struct PacketRef {
     pub interface: u32,
     /// Capture time; None where the file has none (pcapng SPB).
     pub at: Option<Timestamp>,
+}
+
+/// A comment of a packet (`opt_comment`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comment {
+    /// Index into [`Batch::packets`].
+    pub packet: usize,
+    /// What it says.
+    pub text: String,
+    /// Whether the packet left its interface (`epb_flags`); None where it
+    /// does not say.
+    pub outbound: Option<bool>,
 }
 
 /// What is wrong with an input, and where.
@@ -117,8 +145,8 @@ pub struct Batch {
     pub chunks: Vec<SharedBytes>,
     /// The packets.
     pub packets: Vec<PacketRef>,
-    /// Comments of packets: index into `packets` and text, ascending.
-    pub comments: Vec<(usize, String)>,
+    /// Comments of packets, ascending by packet.
+    pub comments: Vec<Comment>,
     /// Interfaces first described in this batch; indices go on from the last batch.
     pub interfaces: Vec<Interface>,
     /// Names of addresses (pcapng NRB).

@@ -4,8 +4,13 @@
 //! Each test binary uses a part of it, hence the lint below.
 #![allow(dead_code, missing_docs)]
 
+pub mod command;
 pub mod contradict;
+#[cfg(feature = "record")]
+pub mod live;
 pub mod model;
+pub mod recording;
+pub mod streams;
 pub mod synth;
 
 use std::path::{Path, PathBuf};
@@ -95,7 +100,7 @@ pub const TIMES: [&str; 6] =
     ["start", "request_end", "response_start", "response_end", "latency_ns", "duration_ns"];
 
 /// Fields that depend on how the capture was made, not on what was said.
-pub const ORIGIN: [&str; 3] = ["connection", "interface", "comment"];
+pub const ORIGIN: [&str; 5] = ["connection", "interface", "comment", "process", "container"];
 
 /// A transaction without the fields named.
 pub fn without(transaction: &Value, fields: &[&str]) -> Value {

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use crate::analyze::decode::{Decoder, Direction, End, Late, Output, Wants};
 use crate::analyze::flow::key::{FlowKey, Side};
 use crate::analyze::limits::{Limits, SETTLE_SEGMENTS};
+use crate::analyze::owner::Owners;
 use crate::analyze::packet::flags;
 use crate::analyze::reassembly::half::{Fit, Half, PayloadRef, Placed, differ};
 use crate::analyze::reassembly::seq::SeqNum;
@@ -145,6 +146,8 @@ pub struct Flow {
     pub waiting: bool,
     /// Comments of its packets: number and text, the first packet's first.
     pub comments: Vec<(u64, String)>,
+    /// The processes at its ends.
+    pub owners: Owners,
     /// Transactions taken from it so far.
     pub transactions: u64,
     ends: [SocketAddr; 2],
@@ -186,6 +189,7 @@ impl Flow {
             closed: None,
             waiting: false,
             comments: Vec::new(),
+            owners: Owners::default(),
             transactions: 0,
             ends: [segment.key.end(Side::A), segment.key.end(Side::B)],
             halves: [Half::default(), Half::default()],

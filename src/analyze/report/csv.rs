@@ -7,10 +7,11 @@
 
 use super::Item;
 use super::write::{decode, push_address, push_time, push_u64};
+use crate::analyze::owner::Process;
 use crate::time::Timestamp;
 
 /// The columns: the names are those of `jsonl`, gRPC's prefixed with `grpc.`.
-pub const COLUMNS: [&str; 32] = [
+pub const COLUMNS: [&str; 36] = [
     "protocol",
     "client",
     "server",
@@ -43,6 +44,10 @@ pub const COLUMNS: [&str; 32] = [
     "anomalies",
     "interface",
     "comment",
+    "client_process",
+    "server_process",
+    "client_container",
+    "server_container",
 ];
 
 /// Appends the header row.
@@ -95,6 +100,13 @@ pub fn write(item: &Item<'_>, out: &mut Vec<u8>) {
     row.list(&transaction.anomalies);
     row.text(item.interface.map(str::as_bytes));
     row.text(item.comment.map(str::as_bytes));
+    let ends = [item.client_process, item.server_process];
+    for process in ends {
+        row.text(process.and_then(Process::label).as_deref().map(str::as_bytes));
+    }
+    for process in ends {
+        row.text(process.and_then(|process| process.container.as_deref()).map(str::as_bytes));
+    }
     out.extend_from_slice(b"\r\n");
 }
 

@@ -1,9 +1,11 @@
 //! Hand-made transactions for the tests of reports.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use super::{CaptureTotals, FlowTotals, InputTotals, Item};
 use crate::analyze::fields::Fields;
+use crate::analyze::owner::Process;
 use crate::analyze::transaction::{Completeness, Grpc, Message, Outcome, Transaction, Value};
 use crate::pcap::Damage;
 use crate::time::Timestamp;
@@ -99,8 +101,32 @@ impl Placed {
             index: self.index,
             interface: (self.connection == 1).then_some("eth0"),
             comment: (self.index == 2).then_some("say \"hi\"\nagain"),
+            client_process: (self.connection == 2).then(curl),
+            server_process: (self.index == 3).then(nginx),
         }
     }
+}
+
+/// A process on the host, with all that is known of one.
+fn curl() -> &'static Process {
+    static CURL: OnceLock<Process> = OnceLock::new();
+    CURL.get_or_init(|| Process {
+        pid: Some(812),
+        comm: Some("cu\x1brl".to_owned()),
+        exe: Some("/usr/bin/curl".to_owned()),
+        uid: Some(1000),
+        container: None,
+    })
+}
+
+/// A process in a container, of which hardly anything is known.
+fn nginx() -> &'static Process {
+    static NGINX: OnceLock<Process> = OnceLock::new();
+    NGINX.get_or_init(|| Process {
+        comm: Some("nginx".to_owned()),
+        container: Some("4f1c".repeat(16)),
+        ..Process::default()
+    })
 }
 
 /// Puts a transaction on a connection.
@@ -196,6 +222,11 @@ pub fn flow(connection: u64, kind: Option<&'static str>) -> FlowTotals {
         retransmissions: 1,
         out_of_order: 0,
         duplicates: 0,
+        processes: match connection {
+            2 => [vec!["cu\x1brl".to_owned()], vec![]],
+            3 => [vec![], ["a", "b", "c", "nginx"].map(str::to_owned).to_vec()],
+            _ => Default::default(),
+        },
         anomalies: Vec::new(),
         findings: Vec::new(),
     }

@@ -9,6 +9,7 @@ use super::write::{
     push_u64,
 };
 use crate::analyze::fields::Fields;
+use crate::analyze::owner::Process;
 use crate::analyze::transaction::{Grpc, Message, Transaction, Value};
 use crate::time::Timestamp;
 
@@ -55,7 +56,9 @@ pub fn write(item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
     push_json_or_null(out, item.comment.map(str::as_bytes));
     out.extend_from_slice(b",\"attributes\":{");
     attributes(transaction, out);
-    out.extend_from_slice(b"}}\n");
+    out.extend_from_slice(b"}");
+    owners(item, out);
+    out.extend_from_slice(b"}\n");
 }
 
 /// Room for a line without headers: no need to grow the buffer within it.
@@ -157,6 +160,48 @@ fn fields(name: &[u8], fields: Option<&Fields>, out: &mut Vec<u8>) {
         }
     }
     out.push(b']');
+}
+
+/// Most captures have none: two constants.
+fn owners(item: &Item<'_>, out: &mut Vec<u8>) {
+    let ends = [item.client_process, item.server_process];
+    if ends.iter().all(Option::is_none) {
+        out.extend_from_slice(b",\"process\":null,\"container\":null");
+        return;
+    }
+    let known = ends.map(|process| process.filter(|process| process.is_known()));
+    both_ends(b",\"process\":", known, out, process);
+    let containers = ends.map(|process| process.and_then(|process| process.container.as_deref()));
+    both_ends(b",\"container\":", containers, out, |id, out| push_json(out, id.as_bytes()));
+}
+
+/// An object of what the client's and the server's end have; null if neither.
+fn both_ends<T>(name: &[u8], ends: [Option<T>; 2], out: &mut Vec<u8>, write: fn(T, &mut Vec<u8>)) {
+    out.extend_from_slice(name);
+    if ends.iter().all(Option::is_none) {
+        out.extend_from_slice(b"null");
+        return;
+    }
+    for (name, end) in [&b"{\"client\":"[..], b",\"server\":"].into_iter().zip(ends) {
+        out.extend_from_slice(name);
+        match end {
+            Some(end) => write(end, out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.push(b'}');
+}
+
+fn process(process: &Process, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"pid\":");
+    push_number(out, process.pid.map(u64::from));
+    out.extend_from_slice(b",\"comm\":");
+    push_json_or_null(out, process.comm.as_deref().map(str::as_bytes));
+    out.extend_from_slice(b",\"exe\":");
+    push_json_or_null(out, process.exe.as_deref().map(str::as_bytes));
+    out.extend_from_slice(b",\"uid\":");
+    push_number(out, process.uid.map(u64::from));
+    out.push(b'}');
 }
 
 fn attributes(transaction: &Transaction, out: &mut Vec<u8>) {

@@ -34,6 +34,7 @@ pub use model::Report;
 pub use sorter::{SortError, SortKey, Sorter};
 pub use text::Style;
 
+use crate::analyze::owner::Process;
 use crate::analyze::transaction::Transaction;
 use crate::pcap::Damage;
 use crate::time::Timestamp;
@@ -108,6 +109,10 @@ pub struct Item<'a> {
     pub interface: Option<&'a str>,
     /// Comment of the packet that began it, or of its connection.
     pub comment: Option<&'a str>,
+    /// The client's process, where the capture says it.
+    pub client_process: Option<&'a Process>,
+    /// The server's process, where the capture says it.
+    pub server_process: Option<&'a Process>,
 }
 
 impl Item<'_> {
@@ -149,6 +154,9 @@ pub struct FlowTotals {
     pub out_of_order: u64,
     /// Packets that are copies of one seen on another interface.
     pub duplicates: u64,
+    /// Names of the client's processes and of the server's, where the capture
+    /// says them.
+    pub processes: [Vec<String>; 2],
     /// Anomalies that belong to no transaction: name and count.
     pub anomalies: Vec<(&'static str, u64)>,
     /// Way ("to server"/"to client"), packet number and text of what a real

@@ -299,6 +299,11 @@ pub struct Edge {
     /// What they add up to.
     #[serde(flatten)]
     pub figures: EdgeFigures,
+    /// Names of the client's processes, where the capture says them: the
+    /// first by name, up to a limit.
+    pub client_processes: Vec<String>,
+    /// The same of the server's.
+    pub server_processes: Vec<String>,
 }
 
 /// What the connections and transactions between two hosts add up to.

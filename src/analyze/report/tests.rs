@@ -6,7 +6,7 @@ use super::*;
 use crate::analyze::transaction::{Message, Transaction};
 
 /// The field names of a line, in the documented order.
-const FIELDS: [&str; 29] = [
+const FIELDS: [&str; 31] = [
     "protocol",
     "client",
     "server",
@@ -36,6 +36,8 @@ const FIELDS: [&str; 29] = [
     "interface",
     "comment",
     "attributes",
+    "process",
+    "container",
 ];
 
 fn report_of(items: &[Placed], flows: &[FlowTotals], capture: CaptureTotals) -> Report {
@@ -65,7 +67,7 @@ fn jsonl_without_headers() {
 
 #[test]
 fn jsonl_fields_come_in_the_documented_order() {
-    for (headers, count) in [(true, 29), (false, 25)] {
+    for (headers, count) in [(true, 31), (false, 27)] {
         for line in lines(headers).lines() {
             let parsed: Json = serde_json::from_str(line).unwrap();
             assert_eq!(parsed.as_object().unwrap().len(), count);

@@ -1,8 +1,10 @@
 //! One part of all flows: its table, what it has finished, its reports.
 //!
-//! A shard works alone on its segments of a round. `output` reports what its
-//! flows have finished, `upkeep` keeps time and limits.
+//! A shard works alone on its segments of a round. `notes` keeps what packet
+//! comments say, `output` reports what its flows have finished, `upkeep` keeps
+//! time and limits.
 
+mod notes;
 mod output;
 mod upkeep;
 
@@ -140,18 +142,20 @@ impl Shard {
     fn segment(&mut self, segment: &SegmentRef, work: &Work<'_>) {
         let limit = work.run.options.limits.idle_nanos;
         let known = self.table.find(&segment.key);
-        let id = match known {
-            Some(id) if self.table.get(id).is_some_and(|flow| goes_on(flow, segment, limit)) => id,
+        let (id, begun) = match known {
+            Some(id) if self.table.get(id).is_some_and(|flow| goes_on(flow, segment, limit)) => {
+                (id, false)
+            }
             known => match self.begin(known, segment, work) {
-                Some(id) => id,
+                Some(id) => (id, true),
                 None => return,
             },
         };
         let payload = work.payloads.get(segment.payload).unwrap_or_default();
         let Some(flow) = self.table.get_mut(id) else { return };
         work.with_context(&mut self.output, |context| flow.segment(segment, payload, context));
-        if !work.round.comments.is_empty() {
-            output::keep_comment(flow, segment.packet, work.round);
+        if !work.round.notes.is_empty() {
+            notes::keep(flow, segment, work.round);
         }
         if flow.is_waiting() {
             self.held_since_sweep += payload.len();
@@ -161,6 +165,9 @@ impl Shard {
             }
         }
         let closed = flow.closed.is_some();
+        if begun && work.run.wants.log {
+            self.log_begin(id, segment);
+        }
         self.take_output(id, segment.packet, work.run, closed);
     }
 
@@ -188,11 +195,6 @@ impl Shard {
         }
         let id = self.table.insert(Flow::new(segment));
         self.fresh.push(id);
-        if run.wants.log {
-            let handshake = segment.flags & crate::analyze::packet::flags::SYN != 0;
-            let text = if handshake { "" } else { "joined midway" };
-            self.log(id, segment.packet, segment.at, LogKind::Conn, text.to_owned());
-        }
         Some(id)
     }
 

@@ -1,18 +1,17 @@
 //! What flows have finished, on its way into lines, events and tables.
 
-use super::{Lines, LogEvent, Pending, Run, Shard};
+use std::collections::BTreeSet;
+
+use super::{Lines, LogEvent, Pending, Run, Shard, notes};
 use crate::analyze::decode::{Direction, Event, Finished};
-use crate::analyze::flow::Flow;
 use crate::analyze::flow::table::FlowId;
+use crate::analyze::flow::{Flow, SegmentRef};
 use crate::analyze::options::Options;
+use crate::analyze::owner::Process;
+use crate::analyze::packet::flags;
 use crate::analyze::report::log::LogKind;
 use crate::analyze::report::{Aggregate, FlowTotals, Format, Item, csv, jsonl};
-use crate::analyze::round::Round;
 use crate::time::Timestamp;
-
-/// Packet comments kept per connection: its first, and those of the requests
-/// in flight.
-const COMMENTS_PER_FLOW: usize = 64;
 
 impl Shard {
     /// Takes what a flow's decoder has put out.
@@ -85,6 +84,28 @@ impl Shard {
         self.events.push(LogEvent { packet, at, server, client, kind, text });
     }
 
+    /// The line of a connection that begins with `segment`.
+    pub(super) fn log_begin(&mut self, id: FlowId, segment: &SegmentRef) {
+        let Some(flow) = self.table.get(id) else { return };
+        let handshake = segment.flags & flags::SYN != 0;
+        let mut text = vec![if handshake { "" } else { "joined midway" }.to_owned()];
+        // Without a handshake the recorder still knows who connected.
+        let client = flow.owners.client().unwrap_or_else(|| flow.client());
+        for (role, side) in [("client", client), ("server", client.other())] {
+            let label = flow.owners.at(side, segment.packet).and_then(Process::label);
+            text.extend(label.map(|label| format!("{role}={label}")));
+        }
+        text.retain(|part| !part.is_empty());
+        self.events.push(LogEvent {
+            packet: segment.packet,
+            at: segment.at,
+            server: flow.end(client.other()),
+            client: flow.end(client),
+            kind: LogKind::Conn,
+            text: text.join(" "),
+        });
+    }
+
     pub(super) fn log_close(&mut self, id: FlowId, packet: u64) {
         let Some(flow) = self.table.get_mut(id) else { return };
         let Some(text) = flow.take_close_text() else { return };
@@ -112,41 +133,11 @@ impl Shard {
     }
 }
 
-pub(super) fn keep_comment(flow: &mut Flow, packet: u64, round: &Round) {
-    let at = round.comments.partition_point(|(number, _)| *number < packet);
-    for (_, text) in round.comments.iter().skip(at).take_while(|(number, _)| *number == packet) {
-        match flow.comments.last_mut() {
-            Some((last, known)) if *last == packet => {
-                known.push('\n');
-                known.push_str(text);
-            }
-            _ => {
-                if flow.comments.len() >= COMMENTS_PER_FLOW {
-                    flow.comments.remove(1);
-                }
-                flow.comments.push((packet, text.clone()));
-            }
-        }
-    }
-}
-
-/// The comment of the packet that began a transaction, else of the first
-/// packet of its connection.
-fn comment_of<'a>(flow: &'a Flow, finished: &Finished) -> Option<&'a str> {
-    if flow.comments.is_empty() {
-        return None;
-    }
-    let transaction = &finished.transaction;
-    let message = transaction.request.as_ref().or(transaction.response.as_ref());
-    let packet = message.map_or(0, |message| message.packet);
-    let find = |packet| flow.comments.iter().find(|(number, _)| *number == packet);
-    find(packet).or_else(|| find(flow.first_packet)).map(|(_, text)| text.as_str())
-}
-
 /// A finished transaction as reports take it.
 fn item<'a>(flow: &'a Flow, index: u64, finished: &'a Finished, run: &'a Run<'_>) -> Item<'a> {
     let client = if finished.swapped { flow.guess.other() } else { flow.guess };
     let interface = run.interfaces.get(flow.interface as usize);
+    let packet = notes::last_packet(&finished.transaction);
     Item {
         transaction: &finished.transaction,
         client: flow.end(client),
@@ -154,7 +145,9 @@ fn item<'a>(flow: &'a Flow, index: u64, finished: &'a Finished, run: &'a Run<'_>
         connection: flow.number,
         index,
         interface: interface.and_then(Option::as_deref),
-        comment: comment_of(flow, finished),
+        comment: notes::comment_of(flow, &finished.transaction),
+        client_process: flow.owners.at(client, packet),
+        server_process: flow.owners.at(client.other(), packet),
     }
 }
 
@@ -192,6 +185,10 @@ fn totals(flow: Flow) -> FlowTotals {
         out_of_order: sum(|c| c.out_of_order),
         duplicates: sum(|c| c.duplicates),
         anomalies: flow.anomalies,
+        processes: [client, server].map(|side| {
+            let names: BTreeSet<_> = flow.owners.names(side).collect();
+            names.into_iter().map(str::to_owned).collect()
+        }),
         findings: flow
             .findings
             .into_iter()

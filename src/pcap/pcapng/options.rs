@@ -10,6 +10,15 @@ use std::net::IpAddr;
 /// `opt_comment`.
 pub(super) const COMMENT: u16 = 1;
 
+/// `epb_flags`.
+const FLAGS: u16 = 2;
+
+/// `shb_userappl`.
+const APPLICATION: u16 = 4;
+
+/// Bytes kept of it: each interface keeps its section's.
+const APPLICATION_BYTES: usize = 128;
+
 /// `epb_dropcount`.
 pub(super) const DROP_COUNT: u16 = 4;
 
@@ -90,6 +99,12 @@ pub(super) fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
 }
 
+/// `shb_userappl` of a section header, cut where it is long.
+pub(super) fn application(order: Order, list: &[u8]) -> Option<String> {
+    let (_, value) = Entries::new(order, list).find(|(code, _)| *code == APPLICATION)?;
+    Some(text(value.get(..APPLICATION_BYTES).unwrap_or(value)))
+}
+
 /// Options of an interface description block.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct InterfaceOptions {
@@ -123,11 +138,14 @@ impl InterfaceOptions {
     }
 }
 
-/// What options of a packet block say: `opt_comment` and `epb_dropcount`.
+/// What options of a packet block say: `opt_comment`, `epb_dropcount` and the
+/// direction in `epb_flags`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct PacketOptions {
     pub(super) comments: Vec<String>,
     pub(super) drops: u64,
+    /// Bits 0 and 1 of `epb_flags`: outbound is 2, inbound 1.
+    pub(super) outbound: Option<bool>,
     pub(super) damaged: bool,
 }
 
@@ -140,6 +158,13 @@ impl PacketOptions {
         for (code, value) in entries.by_ref() {
             match code {
                 COMMENT => found.comments.push(text(value)),
+                FLAGS => {
+                    found.outbound = match order.u32(value, 0).map(|flags| flags & 3) {
+                        Some(1) => Some(false),
+                        Some(2) => Some(true),
+                        _ => None,
+                    }
+                }
                 DROP_COUNT if dropcount => match order.u64(value, 0) {
                     Some(drops) => found.drops = found.drops.saturating_add(drops),
                     None => found.damaged = true,

@@ -70,7 +70,7 @@ impl Everything {
             }
         }));
         let comments = batch.comments.iter().cloned();
-        self.comments.extend(comments.map(|(packet, text)| (before + packet, text)));
+        self.comments.extend(comments.map(|comment| (before + comment.packet, comment.text)));
         self.interfaces.extend(batch.interfaces.iter().cloned());
         self.names.extend(batch.names.iter().cloned());
         self.drops += batch.drops;

@@ -21,6 +21,7 @@ use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::skel::Skel;
 use libbpf_rs::{Iter, Link, MapCore, MapFlags};
 
+pub use mount::cgroup_mount;
 pub use probe::{ProbeReport, ProgramReport, probe};
 pub use refusal::Refusal;
 

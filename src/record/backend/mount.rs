@@ -43,6 +43,11 @@ pub(super) fn root() -> io::Result<Root> {
     Ok(Root { directory, whole_host, note })
 }
 
+/// Where cgroup2 is mounted, if it is.
+pub fn cgroup_mount() -> Option<PathBuf> {
+    mounted(&fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
 /// The mount point of the topmost cgroup2 in `/proc/self/mountinfo` (proc(5)):
 /// `36 35 98:0 /root /point options tags - type source options`.
 fn mounted(mounts: &str) -> Option<PathBuf> {

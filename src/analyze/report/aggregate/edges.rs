@@ -15,6 +15,10 @@ pub const EDGES: usize = 512;
 /// connection was over: a port scan must not take the room of the rest.
 const IDLE_EDGES: usize = EDGES / 2;
 
+/// Names of processes kept for each end of a pair, the first by name: a
+/// hostile capture can have any number.
+pub const PROCESSES: usize = 16;
+
 /// The name of connections whose protocol was not recognised.
 pub const UNKNOWN_KIND: &str = "unknown";
 
@@ -45,6 +49,8 @@ pub struct EdgeStats {
     pub connections: u64,
     kinds: BTreeSet<&'static str>,
     payload_bytes: [u64; 2],
+    /// Names of processes of the client and of the server.
+    processes: [BTreeSet<String>; 2],
     pub stats: Stats,
 }
 
@@ -55,7 +61,17 @@ impl EdgeStats {
         for (sum, more) in self.payload_bytes.iter_mut().zip(other.payload_bytes) {
             add(sum, more);
         }
+        self.add_processes(other.processes);
         self.stats.merge(&other.stats);
+    }
+
+    fn add_processes(&mut self, more: [impl IntoIterator<Item = String>; 2]) {
+        for (names, more) in self.processes.iter_mut().zip(more) {
+            names.extend(more);
+            while names.len() > PROCESSES {
+                names.pop_last();
+            }
+        }
     }
 
     /// The figures of the report.
@@ -120,6 +136,7 @@ impl Edges {
         for (sum, more) in edge.payload_bytes.iter_mut().zip(flow.payload_bytes) {
             add(sum, more);
         }
+        edge.add_processes(flow.processes.clone());
     }
 
     /// Adds all of another.
@@ -146,12 +163,18 @@ impl Edges {
     ) -> (Vec<Edge>, EdgeStats) {
         let (rows, rest) = self.rows.into_rows();
         let mut edges: Vec<_> = rows
-            .map(|(Key { client, server }, stats)| Edge {
-                client,
-                client_name: names.get(&client).cloned(),
-                server,
-                server_name: names.get(&server.ip()).cloned(),
-                figures: stats.figures(span_ns),
+            .map(|(Key { client, server }, mut stats)| {
+                let [clients, servers] =
+                    std::mem::take(&mut stats.processes).map(|names| names.into_iter().collect());
+                Edge {
+                    client,
+                    client_name: names.get(&client).cloned(),
+                    server,
+                    server_name: names.get(&server.ip()).cloned(),
+                    figures: stats.figures(span_ns),
+                    client_processes: clients,
+                    server_processes: servers,
+                }
             })
             .collect();
         edges.sort_by(|a, b| {

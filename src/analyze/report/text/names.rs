@@ -9,6 +9,9 @@ use crate::analyze::report::model::{
     Edge, EdgeFigures, Endpoint, Figures, Gap, Gaps, Loss, Named, Percentiles, Report, Sample, Time,
 };
 
+/// Processes named at an end of a pair.
+const PROCESSES: usize = 3;
+
 /// Kinds of packets and flows named in a line.
 const KINDS: usize = 8;
 
@@ -183,14 +186,24 @@ pub fn endpoint_cells(figures: &Figures) -> Vec<Cell> {
 /// A pair of hosts in one line.
 pub fn edge_name(edge: &Edge) -> String {
     let named = |name: &Option<String>| name.as_ref().map_or(String::new(), |n| format!(" [{n}]"));
+    let processes = |names: &[String]| match names {
+        [] => String::new(),
+        names => {
+            let more = if names.len() > PROCESSES { ",…" } else { "" };
+            let shown: Vec<_> = names.iter().take(PROCESSES).map(String::as_str).collect();
+            format!("{}{more} ", shown.join(","))
+        }
+    };
     let kinds = match edge.figures.kinds.as_slice() {
         [] => String::new(),
         kinds => format!(" ({})", kinds.join(", ")),
     };
     format!(
-        "{}{} → {}{}{kinds}",
+        "{}{}{} → {}{}{}{kinds}",
+        processes(&edge.client_processes),
         edge.client,
         named(&edge.client_name),
+        processes(&edge.server_processes),
         edge.server,
         named(&edge.server_name)
     )
