@@ -70,7 +70,7 @@ static __always_inline void lost_other(void)
 		__u64 bounded_ = (n);                                                              \
 		bounded_ -= 1;                                                                     \
 		barrier_var(bounded_);                                                             \
-		bounded_ &= (size) - 1;                                                            \
+		bounded_ &= (size)-1;                                                              \
 		barrier_var(bounded_);                                                             \
 		bounded_ + 1;                                                                      \
 	})
@@ -186,8 +186,10 @@ static __always_inline void fill_addresses(struct perisco_event *head, struct so
 		return;
 	}
 	for (int i = 0; i < 4; i++) {
-		local.in6_u.u6_addr32[i] = SK(probe, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i]);
-		remote.in6_u.u6_addr32[i] = SK(probe, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32[i]);
+		local.in6_u.u6_addr32[i] =
+			SK(probe, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i]);
+		remote.in6_u.u6_addr32[i] =
+			SK(probe, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32[i]);
 	}
 	/* The remote decides: a listener's and a fresh socket's local may be `::`. */
 	if (is_mapped(remote.in6_u.u6_addr32)) {
@@ -205,8 +207,8 @@ static __always_inline bool is_tcp(struct sock *sk, bool probe)
 {
 	__u16 family = SK(probe, sk, __sk_common.skc_family);
 
-	return (family == AF_INET || family == AF_INET6) && SK(probe, sk, sk_protocol) == IPPROTO_TCP &&
-	       SK(probe, sk, sk_type) == SOCK_STREAM;
+	return (family == AF_INET || family == AF_INET6) &&
+	       SK(probe, sk, sk_protocol) == IPPROTO_TCP && SK(probe, sk, sk_type) == SOCK_STREAM;
 }
 
 /*
@@ -219,8 +221,8 @@ static __always_inline void fill_socket(struct perisco_event *head, struct sock 
 	head->at = bpf_ktime_get_boot_ns();
 	head->socket = (__u64)sk;
 	/* Two pointers: not one SK(), which would follow the second directly. */
-	head->netns = probe ? BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) :
-			      sk->__sk_common.skc_net.net->ns.inum;
+	head->netns = probe ? BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum)
+			    : sk->__sk_common.skc_net.net->ns.inum;
 	head->local_port = SK(probe, sk, __sk_common.skc_num);
 	head->remote_port = bpf_ntohs(SK(probe, sk, __sk_common.skc_dport));
 	fill_addresses(head, sk, probe);
