@@ -161,6 +161,9 @@ static __always_inline void on_closed(struct sock *sk, int from)
 	if (!tcp)
 		return;
 	fill_socket(&head, sk, false);
+	/* Given back already (inet_put_port), unless the application chose it. */
+	if (!head.local_port)
+		head.local_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
 	if (from == TCP_LISTEN) {
 		struct listener *listener = listener_of(&head);
 		struct listener_key at = {.netns = head.netns, .port = head.local_port};
