@@ -161,9 +161,8 @@ static __always_inline void on_closed(struct sock *sk, int from)
 	if (!tcp)
 		return;
 	fill_socket(&head, sk, false);
-	/* Given back already (inet_put_port), unless the application chose it. */
-	if (!head.local_port)
-		head.local_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
+	/* skc_num is 0 by now if the port was chosen by the kernel. */
+	head.local_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
 	if (from == TCP_LISTEN) {
 		struct listener *listener = listener_of(&head);
 		struct listener_key at = {.netns = head.netns, .port = head.local_port};
@@ -295,7 +294,8 @@ int BPF_PROG(process_exec)
 
 	fill_process(&head, PERISCO_EXEC);
 	bpf_get_current_comm(comm, sizeof(comm));
-	send_comm(&head, comm);
+	/* A process may live for milliseconds: its executable is asked for now. */
+	send_comm(&head, comm, true);
 	return 0;
 }
 

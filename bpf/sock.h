@@ -136,8 +136,11 @@ static __always_inline int send_head(struct perisco_event *head)
 	return 0;
 }
 
-/* An event with a comm: OWNER, EXEC. */
-static __always_inline int send_comm(struct perisco_event *head, const char *comm)
+/*
+ * An event with a comm: OWNER, EXEC. `at_once` wakes the reader, for what it
+ * must look up while it is there.
+ */
+static __always_inline int send_comm(struct perisco_event *head, const char *comm, bool at_once)
 {
 	struct comm_event *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 
@@ -149,7 +152,7 @@ static __always_inline int send_comm(struct perisco_event *head, const char *com
 	head->lost = lost_events;
 	record->head = *head;
 	__builtin_memcpy(record->comm, comm, PERISCO_COMM);
-	bpf_ringbuf_submit(record, wake(sizeof(*record)));
+	bpf_ringbuf_submit(record, at_once ? BPF_RB_FORCE_WAKEUP : wake(sizeof(*record)));
 	count(PERISCO_C_EVENTS, 1);
 	return 0;
 }
