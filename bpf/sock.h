@@ -223,7 +223,9 @@ static __always_inline void fill_socket(struct perisco_event *head, struct sock 
 	__builtin_memset(head, 0, sizeof(*head));
 	head->at = bpf_ktime_get_boot_ns();
 	head->socket = (__u64)sk;
-	head->netns = SK(probe, sk, __sk_common.skc_net.net->ns.inum);
+	/* Two pointers: not one SK(), which would follow the second directly. */
+	head->netns = probe ? BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum)
+			    : sk->__sk_common.skc_net.net->ns.inum;
 	head->local_port = SK(probe, sk, __sk_common.skc_num);
 	head->remote_port = bpf_ntohs(SK(probe, sk, __sk_common.skc_dport));
 	fill_addresses(head, sk, probe);

@@ -95,6 +95,9 @@ static __always_inline struct transfer *begin(struct sock *sk, const struct sock
 	if (!t)
 		return NULL;
 	fill_socket(&t->head, sk, false);
+	/* What is read after the connection has closed: its port is given back. */
+	if (!t->head.local_port)
+		t->head.local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	if (!wanted(&t->head, state ? state->wanted : UNKNOWN,
 		    state ? state->role : PERISCO_ROLE_UNKNOWN, moved)) {
 		t->busy = 0;

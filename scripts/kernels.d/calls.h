@@ -41,25 +41,56 @@ static int cut(struct iovec *pieces, int most, size_t (*size)(int), char *at, si
 }
 
 /* A head, an empty piece and the body, as servers send. */
-static size_t few(int i) { return i == 0 ? 137 : i == 1 ? 0 : (size_t)1 << 30; }
+static size_t few(int i)
+{
+	return i == 0 ? 137 : i == 1 ? 0 : (size_t)1 << 30;
+}
 /* Like HTTP/2: heads of nine bytes and frames of up to 200. */
-static size_t many(int i) { return i % 2 ? (size_t)(i * 37 % 200) : 9; }
+static size_t many(int i)
+{
+	return i % 2 ? (size_t)(i * 37 % 200) : 9;
+}
 /* Small ones between pieces of some pages. */
-static size_t mixed(int i) { return i % 3 == 1 ? 9000 : (size_t)(20 + i); }
+static size_t mixed(int i)
+{
+	return i % 3 == 1 ? 9000 : (size_t)(20 + i);
+}
 
-#define PIECES(name, size)                                                                                       \
-	struct iovec name[MAX_PIECES];                                                                           \
+#define PIECES(name, size)                                                                         \
+	struct iovec name[MAX_PIECES];                                                             \
 	int name##_count = cut(name, MAX_PIECES, size, buf, n)
 
 /* Sending: bytes sent by one call, or -1. */
 typedef ssize_t (*send_fn)(int fd, char *buf, size_t n);
 
-static ssize_t by_write(int fd, char *buf, size_t n) { return write(fd, buf, n); }
-static ssize_t by_writev(int fd, char *buf, size_t n) { PIECES(v, few); return writev(fd, v, v_count); }
-static ssize_t by_writev_many(int fd, char *buf, size_t n) { PIECES(v, many); return writev(fd, v, v_count); }
-static ssize_t by_writev_mixed(int fd, char *buf, size_t n) { PIECES(v, mixed); return writev(fd, v, v_count); }
-static ssize_t by_pwritev2(int fd, char *buf, size_t n) { PIECES(v, few); return pwritev2(fd, v, v_count, -1, 0); }
-static ssize_t by_sendto(int fd, char *buf, size_t n) { return sendto(fd, buf, n, MSG_NOSIGNAL, NULL, 0); }
+static ssize_t by_write(int fd, char *buf, size_t n)
+{
+	return write(fd, buf, n);
+}
+static ssize_t by_writev(int fd, char *buf, size_t n)
+{
+	PIECES(v, few);
+	return writev(fd, v, v_count);
+}
+static ssize_t by_writev_many(int fd, char *buf, size_t n)
+{
+	PIECES(v, many);
+	return writev(fd, v, v_count);
+}
+static ssize_t by_writev_mixed(int fd, char *buf, size_t n)
+{
+	PIECES(v, mixed);
+	return writev(fd, v, v_count);
+}
+static ssize_t by_pwritev2(int fd, char *buf, size_t n)
+{
+	PIECES(v, few);
+	return pwritev2(fd, v, v_count, -1, 0);
+}
+static ssize_t by_sendto(int fd, char *buf, size_t n)
+{
+	return sendto(fd, buf, n, MSG_NOSIGNAL, NULL, 0);
+}
 
 static ssize_t by_sendmsg(int fd, char *buf, size_t n)
 {
@@ -136,13 +167,21 @@ static ssize_t through_pipe(int fd, char *buf, size_t n, int gift)
 	return sent;
 }
 
-static ssize_t by_splice(int fd, char *buf, size_t n) { return through_pipe(fd, buf, n, 0); }
-static ssize_t by_vmsplice(int fd, char *buf, size_t n) { return through_pipe(fd, buf, n, 1); }
+static ssize_t by_splice(int fd, char *buf, size_t n)
+{
+	return through_pipe(fd, buf, n, 0);
+}
+static ssize_t by_vmsplice(int fd, char *buf, size_t n)
+{
+	return through_pipe(fd, buf, n, 1);
+}
 
 static ssize_t by_uring(unsigned char op, unsigned char flags, int fd, const void *buf, size_t n)
 {
-	struct io_uring_sqe sqe = {.opcode = op, .flags = flags, .fd = fd, .addr = (uintptr_t)buf, .len = (unsigned)n};
-	if (op == IORING_OP_WRITEV || op == IORING_OP_READV || op == IORING_OP_WRITE || op == IORING_OP_READ)
+	struct io_uring_sqe sqe = {
+		.opcode = op, .flags = flags, .fd = fd, .addr = (uintptr_t)buf, .len = (unsigned)n};
+	if (op == IORING_OP_WRITEV || op == IORING_OP_READV || op == IORING_OP_WRITE ||
+	    op == IORING_OP_READ)
 		sqe.off = (uint64_t)-1;
 	int result = uring_do(&ring, &sqe);
 	if (result < 0)
@@ -150,11 +189,23 @@ static ssize_t by_uring(unsigned char op, unsigned char flags, int fd, const voi
 	return result < 0 ? -1 : result;
 }
 
-static ssize_t by_uring_send(int fd, char *buf, size_t n) { return by_uring(IORING_OP_SEND, 0, fd, buf, n); }
-static ssize_t by_uring_write(int fd, char *buf, size_t n) { return by_uring(IORING_OP_WRITE, 0, fd, buf, n); }
+static ssize_t by_uring_send(int fd, char *buf, size_t n)
+{
+	return by_uring(IORING_OP_SEND, 0, fd, buf, n);
+}
+static ssize_t by_uring_write(int fd, char *buf, size_t n)
+{
+	return by_uring(IORING_OP_WRITE, 0, fd, buf, n);
+}
 /* By a thread of io-wq. */
-static ssize_t by_uring_async(int fd, char *buf, size_t n) { return by_uring(IORING_OP_SEND, IOSQE_ASYNC, fd, buf, n); }
-static ssize_t by_uring_zc(int fd, char *buf, size_t n) { return by_uring(URING_SEND_ZC, 0, fd, buf, n); }
+static ssize_t by_uring_async(int fd, char *buf, size_t n)
+{
+	return by_uring(IORING_OP_SEND, IOSQE_ASYNC, fd, buf, n);
+}
+static ssize_t by_uring_zc(int fd, char *buf, size_t n)
+{
+	return by_uring(URING_SEND_ZC, 0, fd, buf, n);
+}
 
 static ssize_t by_uring_writev(int fd, char *buf, size_t n)
 {
@@ -172,12 +223,33 @@ static ssize_t by_uring_sendmsg(int fd, char *buf, size_t n)
 /* Receiving: bytes that came, 0 at the end, or -1. */
 typedef ssize_t (*receive_fn)(int fd, char *buf, size_t n);
 
-static ssize_t by_read(int fd, char *buf, size_t n) { return read(fd, buf, n); }
-static ssize_t by_readv(int fd, char *buf, size_t n) { PIECES(v, few); return readv(fd, v, v_count); }
-static ssize_t by_readv_many(int fd, char *buf, size_t n) { PIECES(v, many); return readv(fd, v, v_count); }
-static ssize_t by_preadv2(int fd, char *buf, size_t n) { PIECES(v, mixed); return preadv2(fd, v, v_count, -1, 0); }
-static ssize_t by_recvfrom(int fd, char *buf, size_t n) { return recvfrom(fd, buf, n, 0, NULL, NULL); }
-static ssize_t by_waitall(int fd, char *buf, size_t n) { return recv(fd, buf, n, MSG_WAITALL); }
+static ssize_t by_read(int fd, char *buf, size_t n)
+{
+	return read(fd, buf, n);
+}
+static ssize_t by_readv(int fd, char *buf, size_t n)
+{
+	PIECES(v, few);
+	return readv(fd, v, v_count);
+}
+static ssize_t by_readv_many(int fd, char *buf, size_t n)
+{
+	PIECES(v, many);
+	return readv(fd, v, v_count);
+}
+static ssize_t by_preadv2(int fd, char *buf, size_t n)
+{
+	PIECES(v, mixed);
+	return preadv2(fd, v, v_count, -1, 0);
+}
+static ssize_t by_recvfrom(int fd, char *buf, size_t n)
+{
+	return recvfrom(fd, buf, n, 0, NULL, NULL);
+}
+static ssize_t by_waitall(int fd, char *buf, size_t n)
+{
+	return recv(fd, buf, n, MSG_WAITALL);
+}
 
 static ssize_t by_recvmsg(int fd, char *buf, size_t n)
 {
@@ -232,8 +304,14 @@ static ssize_t by_splice_in(int fd, char *buf, size_t n)
 	return came;
 }
 
-static ssize_t by_uring_recv(int fd, char *buf, size_t n) { return by_uring(IORING_OP_RECV, 0, fd, buf, n); }
-static ssize_t by_uring_read(int fd, char *buf, size_t n) { return by_uring(IORING_OP_READ, IOSQE_ASYNC, fd, buf, n); }
+static ssize_t by_uring_recv(int fd, char *buf, size_t n)
+{
+	return by_uring(IORING_OP_RECV, 0, fd, buf, n);
+}
+static ssize_t by_uring_read(int fd, char *buf, size_t n)
+{
+	return by_uring(IORING_OP_READ, IOSQE_ASYNC, fd, buf, n);
+}
 
 static ssize_t by_uring_readv(int fd, char *buf, size_t n)
 {

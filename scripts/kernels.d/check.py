@@ -17,6 +17,7 @@ from collections import defaultdict
 
 LINE = 512  # bytes of a line of the pattern
 SENT, RECEIVED = 0, 1
+FIN, SYN = 1, 2
 CALL_LIMIT_CASE = "call-limit"
 
 
@@ -80,13 +81,13 @@ def read_events(data, copies):
 
 def read_pcapng(data, copies):
     """Ethernet packets; which end saw one is in the direction flags of its block."""
-    at = 0
+    at, ended = 0, set()
     while at + 12 <= len(data):
         kind, size = struct.unpack_from("<II", data, at)
         if kind == 6:
             captured, original = struct.unpack_from("<II", data, at + 20)
             packet = data[at + 28:at + 28 + captured]
-            read_packet(packet, original, direction(data, at + 28 + (captured + 3) // 4 * 4, at + size - 4), copies)
+            read_packet(packet, original, direction(data, at + 28 + (captured + 3) // 4 * 4, at + size - 4), copies, ended)
         at += size
 
 
@@ -102,14 +103,19 @@ def direction(data, at, end):
     return None
 
 
-def read_packet(packet, original, way, copies):
+def read_packet(packet, original, way, copies, ended):
     """One Ethernet frame. Without a direction it counts for both ends."""
     six = packet[12:14] == b"\x86\xdd"
     header = 14 + (40 if six else (packet[14] & 15) * 4)
     source, destination, seq = struct.unpack_from(">HHI", packet, header)
     start = header + (packet[header + 12] >> 4) * 4
-    if original <= start:
+    flags = packet[header + 13]
+    # One without payload stands after the last byte, also after those that are
+    # not there; but after a FIN, which takes a number too.
+    if flags & SYN or original <= start and (source, destination, way) in ended:
         return
+    if flags & FIN:
+        ended.add((source, destination, way))
     family = 6 if six else 4
     if way != RECEIVED:
         copies[family, source, destination, SENT].add(seq, original - start, packet[start:])

@@ -10,7 +10,8 @@
  * waits until the file GO is there: the recorder is started in between. Every
  * end appends a line to TRUTH for each connection:
  *
- *     CASE 4|6 LOCAL-PORT REMOTE-PORT SENT-KEY SENT RECEIVED-KEY RECEIVED SENT-BEFORE RECEIVED-BEFORE PID
+ *     CASE 4|6 LOCAL-PORT REMOTE-PORT SENT-KEY SENT RECEIVED-KEY RECEIVED
+ *         SENT-BEFORE RECEIVED-BEFORE PID
  *
  * A stream of key K is lines of 512 bytes, each (K, number of the line) in 32
  * bits each and 504 bytes (31 K + 7 i + i / 256) mod 256 for i from 0 on: bytes
@@ -19,6 +20,7 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -80,8 +82,8 @@ static const struct test TESTS[] = {
 	/* The last one runs in several processes at once. */
 	{"parallel", by_write, by_read, TINY, 65536, NO_URING},
 };
-#define TEST_COUNT (int)(sizeof(TESTS) / sizeof(*TESTS))
-#define PARALLEL 4
+#define TEST_COUNT      (int)(sizeof(TESTS) / sizeof(*TESTS))
+#define PARALLEL        4
 #define PARALLEL_ROUNDS 50
 /* Bytes each way before the recorder starts. */
 static const size_t EARLY[] = {1000, 0};
@@ -143,7 +145,8 @@ static void receive_all(const struct test *t, int fd, struct stream *s, const si
 		if (r <= 0)
 			die("receive", t->name);
 		if (s->at == 0 && s->key == 0 && r >= 1) {
-			/* The server learns the client's key from the first word; it may come in parts. */
+			/* The server learns the client's key from the first word; it may come in
+			 * parts. */
 			for (size_t have = (size_t)r; have < 4; r = (ssize_t)have) {
 				ssize_t more = read(fd, buf + have, 4 - have);
 				if (more <= 0)
@@ -190,9 +193,9 @@ static void talk(const struct test *t, struct end *e, int client, const size_t *
 static void finish(const struct test *t, struct end *e, int v6)
 {
 	char line[256];
-	int n = snprintf(line, sizeof(line), "%s %d %u %u %u %zu %u %zu %zu %zu %d\n", t->name, v6 ? 6 : 4,
-			 port_of(e->fd, 0), port_of(e->fd, 1), e->out.key, e->out.at, e->in.key, e->in.at,
-			 e->out.before, e->in.before, getpid());
+	int n = snprintf(line, sizeof(line), "%s %d %u %u %u %zu %u %zu %zu %zu %d\n", t->name,
+			 v6 ? 6 : 4, port_of(e->fd, 0), port_of(e->fd, 1), e->out.key, e->out.at,
+			 e->in.key, e->in.at, e->out.before, e->in.before, getpid());
 	if (write(truth, line, (size_t)n) != n)
 		die("truth", t->name);
 	close(e->fd);
@@ -205,10 +208,14 @@ static socklen_t loopback(struct sockaddr_in6 *a, int v6, unsigned short port)
 	struct sockaddr_in *a4 = (struct sockaddr_in *)a;
 	memset(a, 0, sizeof(*a));
 	if (v6) {
-		*a = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+		*a = (struct sockaddr_in6){.sin6_family = AF_INET6,
+					   .sin6_port = htons(port),
+					   .sin6_addr = IN6ADDR_LOOPBACK_INIT};
 		return sizeof(*a);
 	}
-	*a4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	*a4 = (struct sockaddr_in){.sin_family = AF_INET,
+				   .sin_port = htons(port),
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	return sizeof(*a4);
 }
 
@@ -253,9 +260,11 @@ static void run_side(int client, const char *go)
 		for (int v6 = 0; v6 < 2; v6++) {
 			const struct test *t = &TESTS[i];
 			struct end e = early[v6];
-			if (t->uring_op != NO_URING && (ring.fd < 0 || !uring_supports(&ring, (unsigned)t->uring_op))) {
+			if (t->uring_op != NO_URING &&
+			    (ring.fd < 0 || !uring_supports(&ring, (unsigned)t->uring_op))) {
 				if (client && !v6)
-					fprintf(stderr, "traffic: %s: not on this kernel\n", t->name);
+					fprintf(stderr, "traffic: %s: not on this kernel\n",
+						t->name);
 				continue;
 			}
 			if (i > 0)
@@ -290,6 +299,14 @@ int main(int argc, char **argv)
 		return fprintf(stderr, "usage: traffic TRUTH GO\n"), 2;
 	truth = open(argv[1], O_CREAT | O_WRONLY | O_APPEND | O_TRUNC, 0644);
 	alarm(300); /* a hang is a failure, not a wait */
+	/*
+	 * Real-time, all the same: none is preempted in the middle of a BPF program.
+	 * Where the kernel does that (PREEMPT) it leaves the program out for others
+	 * meanwhile, and on an emulated machine a thousand times as often as on a
+	 * real one.
+	 */
+	struct sched_param priority = {.sched_priority = 1};
+	sched_setscheduler(0, SCHED_FIFO, &priority);
 	for (int v6 = 0; v6 < 2; v6++) {
 		struct sockaddr_in6 a;
 		socklen_t n = loopback(&a, v6, 0);

@@ -18,7 +18,7 @@
 #define URING_SEND_ZC 47
 /* A completion that only says the pages of a zero-copy send are free again. */
 #define URING_CQE_NOTIF 8u
-#define URING_CQE_MORE 2u
+#define URING_CQE_MORE  2u
 
 struct uring {
 	int fd;
@@ -39,7 +39,8 @@ static inline int uring_open(struct uring *ring)
 	int prot = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_POPULATE;
 	char *sq = mmap(NULL, sq_bytes, prot, flags, fd, IORING_OFF_SQ_RING);
 	char *cq = mmap(NULL, cq_bytes, prot, flags, fd, IORING_OFF_CQ_RING);
-	ring->sqes = mmap(NULL, p.sq_entries * sizeof(*ring->sqes), prot, flags, fd, IORING_OFF_SQES);
+	ring->sqes =
+		mmap(NULL, p.sq_entries * sizeof(*ring->sqes), prot, flags, fd, IORING_OFF_SQES);
 	if (sq == MAP_FAILED || cq == MAP_FAILED || (void *)ring->sqes == MAP_FAILED)
 		return -ENOMEM;
 	ring->fd = fd;
@@ -58,7 +59,9 @@ static inline int uring_reap(struct uring *ring, unsigned *flags)
 {
 	unsigned head = *ring->cq_head;
 	while (head == __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE))
-		if (syscall(SYS_io_uring_enter, ring->fd, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0 && errno != EINTR)
+		if (syscall(SYS_io_uring_enter, ring->fd, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0) <
+			    0 &&
+		    errno != EINTR)
 			return -errno;
 	struct io_uring_cqe *cqe = &ring->cqes[head & *ring->cq_mask];
 	int result = cqe->res;
