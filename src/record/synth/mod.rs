@@ -2,9 +2,9 @@
 //!
 //! The addresses, ports, sequence and acknowledgment numbers are those of the
 //! connection; MACs, TTL, window and identification are made up, since a
-//! socket has none. One writer serves the handshake and the data: measured
-//! against `etherparse`'s builder, which needs a buffer of its own and is used
-//! as the oracle of the tests instead.
+//! socket has none. One writer serves the handshake and the data, since
+//! `etherparse`'s builder would write into a buffer of its own that had to be
+//! copied; etherparse is the oracle of the tests.
 
 mod checksum;
 #[cfg(test)]
