@@ -147,6 +147,7 @@ impl Reader {
             return self.end(batch, None);
         }
         self.source.check_length();
+        self.source.load_ahead();
         loop {
             if self.source.bytes().len() >= self.need.max(1) {
                 match self.walk(batch) {
