@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::analyze::flow::SegmentRef;
 use crate::analyze::flow::key::FlowKey;
 use crate::analyze::owner::Registry;
-use crate::analyze::packet::{Dissected, Dissector, Segment};
+use crate::analyze::packet::{Dissected, Dissector, Plain, Segment};
 use crate::analyze::reassembly::half::PayloadRef;
 use crate::analyze::report::{CaptureTotals, InputTotals};
 use crate::analyze::round::{Before, Round};
@@ -84,7 +84,14 @@ impl Feeder {
         let slices = round.batch.slices();
         let packets = numbered(&round.batch, &slices, round.last_packet, 0);
         for (index, number, packet, bytes) in packets {
-            match self.segment(packet, number, bytes) {
+            let Some(interface) = self.interfaces.get(packet.interface as usize) else { continue };
+            // Made where it is used: it is large.
+            if let Some(plain) = Dissector::plain(interface.link, bytes) {
+                self.totals.segments += 1;
+                take(&plain_segment(&plain, packet, number, self.rounds), plain.payload(bytes));
+                continue;
+            }
+            match self.any_segment(interface.link, packet, number, bytes) {
                 Some((segment, Cow::Borrowed(payload))) => take(&segment, payload),
                 Some((segment, Cow::Owned(payload))) => {
                     return Some(Rest { segment, payload, next: index + 1 });
@@ -179,30 +186,8 @@ impl Feeder {
             return self.any_segment(link, packet, number, bytes);
         };
         self.totals.segments += 1;
-        let (key, side) = FlowKey::of(plain.source(), plain.destination(), plain.v6());
-        let segment = SegmentRef {
-            key,
-            side,
-            flags: plain.flags(),
-            seq: plain.seq(),
-            ack: plain.ack(),
-            window: plain.window(),
-            ip_id: plain.ip_id(),
-            wire_len: plain.payload_len,
-            payload: PayloadRef {
-                round: self.rounds,
-                chunk: packet.chunk,
-                // A chunk is shorter than 4 GiB.
-                offset: packet.offset.wrapping_add(plain.payload_at),
-                len: plain.payload_len,
-            },
-            at: packet.at,
-            packet: number,
-            interface: packet.interface,
-        };
-        let begin = plain.payload_at as usize;
-        let payload = bytes.get(begin..begin + plain.payload_len as usize);
-        Some((segment, Cow::Borrowed(payload.unwrap_or_default())))
+        let segment = plain_segment(&plain, packet, number, self.rounds);
+        Some((segment, Cow::Borrowed(plain.payload(bytes))))
     }
 
     /// The same of a packet that is not a plain segment.
@@ -222,9 +207,7 @@ impl Feeder {
             Dissected::Fragment => Cow::Borrowed("ip fragment"),
             Dissected::Other(kind) => Cow::Borrowed(kind),
             Dissected::Malformed(what) => Cow::Owned(format!("malformed: {what}")),
-            Dissected::UnsupportedLink(link) => {
-                Cow::Owned(format!("unsupported link type {link}"))
-            }
+            Dissected::UnsupportedLink(link) => Cow::Owned(format!("unsupported link type {link}")),
         };
         self.other(other);
         None
@@ -287,6 +270,32 @@ fn numbered<'p>(
         prefetch_next_batch(bytes);
         (index, first + index as u64, packet, bytes)
     })
+}
+
+/// A plain segment as shards take it.
+#[inline(always)]
+fn plain_segment(plain: &Plain<'_>, packet: &PacketRef, number: u64, round: u64) -> SegmentRef {
+    let (key, side) = FlowKey::of(plain.source(), plain.destination(), plain.v6());
+    SegmentRef {
+        key,
+        side,
+        flags: plain.flags(),
+        seq: plain.seq(),
+        ack: plain.ack(),
+        window: plain.window(),
+        ip_id: plain.ip_id(),
+        wire_len: plain.payload_len,
+        payload: PayloadRef {
+            round,
+            chunk: packet.chunk,
+            // A chunk is shorter than 4 GiB.
+            offset: packet.offset.wrapping_add(plain.payload_at),
+            len: plain.payload_len,
+        },
+        at: packet.at,
+        packet: number,
+        interface: packet.interface,
+    }
 }
 
 /// A segment as shards take it, and its payload: owned where it is not in the

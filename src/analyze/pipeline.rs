@@ -126,11 +126,7 @@ impl<'a> Pipeline<'a> {
 
     /// Analyses the capture on this thread and returns the last round: works
     /// on each segment as soon as it is dissected, while it is at hand.
-    fn alone(
-        &mut self,
-        control: &Control<'_>,
-        out: &mut dyn Write,
-    ) -> Result<Round, AnalyzeError> {
+    fn alone(&mut self, control: &Control<'_>, out: &mut dyn Write) -> Result<Round, AnalyzeError> {
         let mut round = Round::default();
         loop {
             let before = round.remembered();
