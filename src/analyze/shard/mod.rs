@@ -283,10 +283,8 @@ fn goes_on(flow: &Flow, segment: &SegmentRef, idle_limit: i64) -> bool {
 
 /// Whether a closed flow has been remembered long enough.
 fn is_over(flow: &Flow, now: Option<Timestamp>) -> bool {
-    match (flow.closed, now) {
-        (Some(Some(closed)), Some(now)) => now.since(closed) > CLOSED_NANOS,
-        _ => false,
-    }
+    let Some(Some(closed)) = flow.closed else { return false };
+    now.is_some_and(|now| now.since(closed) > CLOSED_NANOS)
 }
 
 fn is_idle(flow: &Flow, now: Option<Timestamp>, limit: i64) -> bool {
