@@ -119,9 +119,11 @@ _Static_assert(sizeof(struct perisco_event) == 112, "layout of perisco_event");
 #define PERISCO_C_UNREADABLE_BYTES 6
 #define PERISCO_C_LIMIT 7	  /* calls longer than what is copied */
 #define PERISCO_C_LIMIT_BYTES 8
-#define PERISCO_C_STATE 9	  /* calls missed because a table of the programs was full */
+#define PERISCO_C_STATE 9	  /* calls not seen: a table was full, or programs were left out */
 #define PERISCO_C_FILTERED 10	  /* calls or packets with payload that the filters kept out */
 #define PERISCO_C_UNOWNED 11	  /* of these: kept out because the process was not known */
-#define PERISCO_COUNTERS 12
+#define PERISCO_C_RECOVERED 12	  /* of LOST_RING: copied from the other end after all */
+#define PERISCO_C_RECOVERED_BYTES 13
+#define PERISCO_COUNTERS 14
 
 #endif

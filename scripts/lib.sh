@@ -35,3 +35,10 @@ need_rust() {
   need cc gcc
   [ -e /usr/include/stdlib.h ] || ! command -v apt-get >/dev/null 2>&1 || install_packages libc6-dev
 }
+
+# What building the recorder takes: clang compiles the BPF programs, libbpf is
+# built from C and links libelf and zlib.
+need_recorder() {
+  need clang clang make make pkg-config pkg-config
+  [ -e /usr/include/libelf.h ] || install_packages libelf-dev
+}

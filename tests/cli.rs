@@ -2,52 +2,19 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use common::command::{Live, analyze, end, path, perisco};
 use common::model::{FILE_HEADER, Packet, write_pcap};
 use common::synth::{self, Shape, Writer};
 use serde_json::Value;
 
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn perisco() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_perisco"));
-    command.env_remove("NO_COLOR").env_remove("COLUMNS");
-    command
-}
-
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-/// Runs `perisco analyze` to its end.
-fn analyze(args: &[&str], stdin: &[u8]) -> Ran {
-    let mut all = vec!["analyze"];
-    all.extend(args);
-    let output = assert_cmd::Command::from(perisco())
-        .args(all)
-        .write_stdin(stdin)
-        .timeout(PATIENCE)
-        .output()
-        .expect("it runs");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-}
-
 fn case(name: &str) -> PathBuf {
     let case = common::cases().into_iter().find(|case| case.name == name);
     case.unwrap_or_else(|| panic!("no testdata/{name}")).capture
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
 }
 
 fn keepalive() -> PathBuf {
@@ -271,77 +238,6 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
         assert!(first.ends_with('\n'), "{first}");
         let (code, err) = end(child);
         assert_eq!((code, err.as_str()), (Some(0), ""), "{format}");
-    }
-}
-
-/// Waits for the end; kills what does not end.
-fn end(mut child: Child) -> (Option<i32>, String) {
-    let begun = std::time::Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().expect("a child") {
-            let mut err = String::new();
-            child.stderr.take().map(|mut pipe| pipe.read_to_string(&mut err));
-            return (status.code(), err);
-        }
-        if begun.elapsed() > PATIENCE {
-            let _ = child.kill();
-            panic!("still running after {PATIENCE:?}");
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// A run that reads from a pipe that stays open.
-struct Live {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    lines: Receiver<String>,
-}
-
-impl Live {
-    fn start(args: &[&str]) -> Self {
-        let mut child = perisco()
-            .arg("analyze")
-            .args(args)
-            .arg("-")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it runs");
-        let out = BufReader::new(child.stdout.take().expect("a pipe"));
-        let (send, lines) = channel();
-        std::thread::spawn(move || {
-            for line in out.lines() {
-                let Ok(line) = line else { return };
-                if send.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let stdin = child.stdin.take();
-        Self { child, stdin, lines }
-    }
-
-    fn feed(&mut self, bytes: &[u8]) {
-        let stdin = self.stdin.as_mut().expect("still open");
-        stdin.write_all(bytes).expect("it reads");
-        stdin.flush().expect("it reads");
-    }
-
-    /// The next line of output, while the input is still open.
-    fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line before the stream has ended")
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().expect("sh runs").success());
-    }
-
-    fn end(self) -> (Option<i32>, String, Vec<String>) {
-        let (code, err) = end(self.child);
-        (code, err, self.lines.iter().collect())
     }
 }
 

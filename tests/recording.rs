@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::time::Duration;
+
+use common::command::Live;
 use common::model::Packet;
 use common::recording::{CURL, NGINX, Recording, Way};
 use common::synth::{self, Shape, Writer};
@@ -215,13 +218,33 @@ fn a_rotated_set_is_one_capture() {
     assert!(whole.iter().all(|one| one["connection"] == 1 && one["completeness"] == "complete"));
 }
 
+/// More compressed files than are decompressed far ahead at a time.
+#[test]
+fn a_long_rotated_set_is_one_capture() {
+    let packets = connection([CLIENT, SERVER], 40);
+    let whole = read(&[&both_known(&packets)]);
+    let files: Vec<_> = packets
+        .chunks(2)
+        .map(|packets| zstd::bulk::compress(&both_known(packets).bytes, 1).expect("compressed"))
+        .collect();
+    assert_eq!(files.len(), 43);
+    let named = files.into_iter().enumerate();
+    let inputs = named.map(|(index, file)| in_memory(&format!("{index}"), file)).collect();
+    assert_eq!(lines(&analyze(inputs, &options(Format::Jsonl, 2)).bytes), whole);
+}
+
 #[test]
 fn what_the_recorder_lost_is_told() {
     let packets = connection([CLIENT, SERVER], 3);
     let mut recording = both_known(&packets[..5]);
     // The second answer never came out of the ring.
-    append(&mut recording, &[&packets[5..6], &packets[7..]].concat(), &[]);
-    recording.statistics(1, 7);
+    append(&mut recording, &packets[5..6], &[]);
+    recording.packet_after_loss(0, &packets[7], Way::Outbound, &[], 2);
+    recording.packet_after_loss(1, &packets[8], Way::Outbound, &[], 1);
+    append(&mut recording, &packets[9..], &[]);
+    // One count for all interfaces, which stands with the first: the packets
+    // have told of three.
+    recording.statistics(0, 7).statistics(1, 0);
     let report = text(&[&recording], Format::Json);
     let report: Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["loss"]["dropped_packets"], 7);
@@ -245,4 +268,59 @@ fn any_number_of_threads_gives_the_same() {
         };
         assert_eq!(run(1), run(4), "{format:?}");
     }
+}
+
+/// `perisco record -o - | perisco analyze -`: blocks come one at a time, in
+/// pieces, and processes appear between packets.
+#[test]
+fn a_live_recording_is_followed_block_by_block() {
+    let packets = connection([CLIENT, SERVER], 3);
+    let mut live = Live::start(&["-f", "log"]);
+    let mut recording = Recording::new();
+    let mut fed = 0;
+    let mut feed = |live: &mut Live, recording: &Recording| {
+        let (begin, end) = recording.bytes[fed..].split_at((recording.bytes.len() - fed) / 2);
+        live.feed(begin);
+        std::thread::sleep(Duration::from_millis(5));
+        live.feed(end);
+        fed = recording.bytes.len();
+    };
+    feed(&mut live, &recording);
+    recording.interface(CURL[0], CURL[1]);
+    feed(&mut live, &recording);
+    recording.packet(0, &packets[0], Way::Outbound, &[CLIENT_SAYS]);
+    feed(&mut live, &recording);
+    assert!(live.line().ends_with(" CONN client=curl[812]"));
+    recording.interface(NGINX[0], NGINX[1]);
+    feed(&mut live, &recording);
+    let mut expected = [" REQUEST ", " RESPONSE "].into_iter().cycle();
+    for (index, packet) in packets.iter().enumerate().skip(1).take(8) {
+        let comments: &[&str] = if index == 1 { &[SERVER_SAYS] } else { &[] };
+        recording.packet(u32::from(!from_first(packet)), packet, Way::Outbound, comments);
+        feed(&mut live, &recording);
+        if index >= 3 {
+            let (line, expected) = (live.line(), expected.next().expect("endless"));
+            assert!(line.contains(expected), "{expected} expected, {line} found");
+        }
+    }
+    recording.statistics(0, 0);
+    feed(&mut live, &recording);
+    drop(live.stdin.take());
+    let (code, err, _) = live.end();
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_end_of_a_live_recording_is_its_report() {
+    let packets = connection([CLIENT, SERVER], 3);
+    let recording = both_known(&packets);
+    let mut live = Live::start(&[]);
+    for block in recording.bytes.chunks(100) {
+        live.feed(block);
+    }
+    drop(live.stdin.take());
+    let (code, err, out) = live.end();
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let out = out.join("\n");
+    assert!(out.contains("curl 10.0.0.1 → nginx 10.0.0.2:80 (http/1)"), "{out}");
 }

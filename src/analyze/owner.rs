@@ -12,9 +12,6 @@ use std::sync::Arc;
 use crate::analyze::flow::key::Side;
 use crate::pcap::{Comment, Interface};
 
-/// `shb_userappl` of a recording is this and a version.
-const WRITER: &str = "perisco ";
-
 /// Bytes kept of each value of a description: as long as a path can be on
 /// Linux (PATH_MAX).
 const VALUE_BYTES: usize = 4096;
@@ -122,17 +119,20 @@ pub struct Owner {
     client_sends: Option<bool>,
 }
 
+/// Processes by name of the interface; None where the recorder knew none.
+type Section = HashMap<String, Option<Arc<Process>>>;
+
 /// The processes that interfaces of recordings stand for.
 #[derive(Default)]
 pub struct Registry {
-    /// By input, section and name of the interface.
-    sections: HashMap<(usize, u32), HashMap<String, Option<Arc<Process>>>>,
+    /// By input and section.
+    sections: HashMap<(usize, u32), Section>,
 }
 
 impl Registry {
     /// Takes an interface; only those that perisco wrote are kept.
     pub fn describe(&mut self, interface: &Interface) {
-        let (true, Some(name)) = (is_recording(interface), &interface.name) else { return };
+        let (true, Some(name)) = (interface.is_recording(), &interface.name) else { return };
         let description = interface.description.as_deref().unwrap_or_default();
         let process = Process::read(description).map(Arc::new);
         let section = self.sections.entry((interface.file, interface.section)).or_default();
@@ -142,7 +142,7 @@ impl Registry {
     /// What a comment of a packet of `interface` says; None where it is
     /// perisco's own and tells of no owner.
     pub fn note(&self, interface: Option<&Interface>, comment: Comment) -> Option<Note> {
-        let Some(interface) = interface.filter(|interface| is_recording(interface)) else {
+        let Some(interface) = interface.filter(|interface| interface.is_recording()) else {
             return Some(Note::Comment(comment.text));
         };
         let (role, name) = match comment.text.split_once('=') {
@@ -159,10 +159,6 @@ impl Registry {
         let client_sends = comment.outbound.map(|outbound| outbound == holder_is_client);
         Some(Note::Owner(Owner { role, process, client_sends }))
     }
-}
-
-fn is_recording(interface: &Interface) -> bool {
-    interface.application.as_deref().is_some_and(|name| name.starts_with(WRITER))
 }
 
 /// The owners of the two ends of a connection, and since when.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::Batch;
+use super::compress::Ahead;
 use super::error::PcapError;
 use super::input::{ByteInput, Stop};
 use super::merge::Merge;
@@ -107,23 +108,7 @@ impl Capture {
     /// # Errors
     /// When one of them cannot be read or is not a capture.
     pub fn open(inputs: Vec<Input>, options: OpenOptions) -> Result<Self, PcapError> {
-        let window = options.window_bytes.unwrap_or_else(|| {
-            (ALL_WINDOWS_BYTES / inputs.len().max(1)).clamp(MIN_WINDOW_BYTES, WINDOW_BYTES)
-        });
-        let mut readers = Vec::with_capacity(inputs.len());
-        let mut infos = Vec::with_capacity(inputs.len());
-        for (index, input) in inputs.into_iter().enumerate() {
-            let name = input.name();
-            let (source, size) = open_source(input, window, Stop::new(options.stop.clone()))?;
-            let reader = Reader::open(source, name, index)?;
-            infos.push(InputInfo {
-                name: reader.name().to_owned(),
-                format: reader.describe(),
-                live: reader.live(),
-                size,
-            });
-            readers.push(reader);
-        }
+        let (readers, infos) = open_readers(inputs, &options)?;
         let lanes = match <[Reader; 1]>::try_from(readers) {
             Ok([reader]) => Lanes::One(Box::new(reader)),
             Err(readers) => Lanes::Many(Merge::new(readers)),
@@ -178,6 +163,32 @@ impl Capture {
         };
         Ok(progress != Progress::Done)
     }
+}
+
+/// A reader of each of `inputs`, and what they are.
+pub(super) fn open_readers(
+    inputs: Vec<Input>,
+    options: &OpenOptions,
+) -> Result<(Vec<Reader>, Vec<InputInfo>), PcapError> {
+    let window = options.window_bytes.unwrap_or_else(|| {
+        (ALL_WINDOWS_BYTES / inputs.len().max(1)).clamp(MIN_WINDOW_BYTES, WINDOW_BYTES)
+    });
+    let ahead = Ahead::among(inputs.len());
+    let mut readers = Vec::with_capacity(inputs.len());
+    let mut infos = Vec::with_capacity(inputs.len());
+    for (index, input) in inputs.into_iter().enumerate() {
+        let name = input.name();
+        let (source, size) = open_source(input, window, Stop::new(options.stop.clone()))?;
+        let reader = Reader::open(source, name, index, ahead)?;
+        infos.push(InputInfo {
+            name: reader.name().to_owned(),
+            format: reader.describe(),
+            live: reader.live(),
+            size,
+        });
+        readers.push(reader);
+    }
+    Ok((readers, infos))
 }
 
 /// The bytes of `input`, and how many there are.

@@ -1,9 +1,8 @@
 //! Compressed captures: which compression it is, and decompression ahead of
 //! the analysis on a thread of its own.
 //!
-//! The thread hands over pieces of [`PIECE_BYTES`] through a channel that
-//! holds [`PIECES_AHEAD`], so whatever a small file expands to, memory stays
-//! bounded. A decoder that works on several frames at a time would take the
+//! The thread hands over pieces through a channel that holds few of them (see
+//! [`Ahead`]), so whatever a small file expands to, memory stays bounded. A decoder that works on several frames at a time would take the
 //! place of [`run`] and send the same pieces in the same order.
 
 mod decoder;
@@ -30,6 +29,11 @@ pub(super) const HEADROOM: usize = (256 << 10) + 512;
 
 /// Pieces that may wait for the analysis.
 const PIECES_AHEAD: usize = 3;
+
+/// Inputs that may run so far ahead when they are read together. Of a larger
+/// set, such as the files of a long recording, few are of use at a time: the
+/// others wait with a piece of [`STEP_BYTES`] in hand.
+const INPUTS_AHEAD: usize = 8;
 
 /// Most bytes that a decoder is asked for at a time. What it decoded in a
 /// call that fails is lost, so this bounds what a damaged place costs.
@@ -67,6 +71,23 @@ impl fmt::Display for Compression {
             Self::Gzip => "gzip",
             Self::Lz4 => "lz4",
         })
+    }
+}
+
+/// How far a thread runs ahead.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ahead {
+    piece_bytes: usize,
+    pieces: usize,
+}
+
+impl Ahead {
+    /// For each of so many inputs that are read together.
+    pub(super) fn among(inputs: usize) -> Self {
+        match inputs {
+            ..=INPUTS_AHEAD => Self { piece_bytes: PIECE_BYTES, pieces: PIECES_AHEAD },
+            _ => Self { piece_bytes: STEP_BYTES, pieces: 0 },
+        }
     }
 }
 
@@ -113,15 +134,16 @@ impl Decompressed {
         compression: Compression,
         input: ByteInput,
         stop: Stop,
+        ahead: Ahead,
     ) -> io::Result<Self> {
-        let (sender, pieces) = sync_channel(PIECES_AHEAD);
+        let (sender, pieces) = sync_channel(ahead.pieces);
         let position = Arc::new(AtomicU64::new(0));
         let gone = Arc::new(AtomicBool::new(false));
         let live = input.live();
         let feed = Feed::new(input, stop, position.clone(), gone.clone());
         std::thread::Builder::new()
             .name(format!("perisco-{compression}"))
-            .spawn(move || run(compression, feed, &sender))?;
+            .spawn(move || run(compression, feed, ahead.piece_bytes, &sender))?;
         Ok(Self { compression, pieces, position, gone, live })
     }
 
@@ -165,7 +187,7 @@ impl Drop for Decompressed {
 }
 
 /// Decompresses until the end, damage, a stop, or until nobody listens.
-fn run(compression: Compression, feed: Feed, sender: &SyncSender<Piece>) {
+fn run(compression: Compression, feed: Feed, piece_bytes: usize, sender: &SyncSender<Piece>) {
     let mut decoder = match Decoder::new(compression, feed) {
         Ok(decoder) => decoder,
         Err(error) => {
@@ -175,7 +197,7 @@ fn run(compression: Compression, feed: Feed, sender: &SyncSender<Piece>) {
         }
     };
     loop {
-        let mut buffer = vec![0; HEADROOM + PIECE_BYTES];
+        let mut buffer = vec![0; HEADROOM + piece_bytes];
         let mut filled = HEADROOM;
         let last = fill(compression, &mut decoder, &mut buffer, &mut filled);
         buffer.truncate(filled);

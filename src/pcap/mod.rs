@@ -17,6 +17,7 @@ mod input;
 mod map;
 mod merge;
 mod pcapng;
+pub mod plain;
 mod reader;
 mod source;
 #[cfg(test)]
@@ -73,6 +74,16 @@ pub struct Interface {
     pub link: LinkType,
     /// Snap length in bytes; 0 is no limit.
     pub snaplen: u32,
+}
+
+/// `shb_userappl` of what perisco's recorder writes is this and a version.
+const RECORDER: &str = "perisco ";
+
+impl Interface {
+    /// Whether perisco's recorder wrote the section.
+    pub fn is_recording(&self) -> bool {
+        self.application.as_deref().is_some_and(|name| name.starts_with(RECORDER))
+    }
 }
 
 /// One packet of a batch.

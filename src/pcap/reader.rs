@@ -1,10 +1,11 @@
 //! One input: finds out what it is, then yields batches of its packets.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 
 use super::Batch;
 use super::classic::{PcapFile, Variant};
-use super::compress::Compression;
+use super::compress::{Ahead, Compression};
 use super::error::{Fault, FirstBytes, PcapError};
 use super::pcapng::{self, PcapNg};
 use super::source::{Filled, Source};
@@ -59,14 +60,22 @@ pub(super) struct Reader {
     /// Bytes that the next packet needs, as far as known.
     need: usize,
     done: bool,
+    /// It ended before its end.
+    cut: bool,
 }
 
 impl Reader {
-    /// Finds out the format of `source`, the input with index `file`.
+    /// Finds out the format of `source`, the input with index `file`, which is
+    /// decompressed `ahead` where it is compressed.
     ///
     /// # Errors
     /// When it is not a capture, or nothing can be read from it.
-    pub(super) fn open(source: Source, name: String, file: usize) -> Result<Self, PcapError> {
+    pub(super) fn open(
+        source: Source,
+        name: String,
+        file: usize,
+        ahead: Ahead,
+    ) -> Result<Self, PcapError> {
         let mut source = source;
         let mut inside = None;
         loop {
@@ -80,7 +89,7 @@ impl Reader {
             {
                 inside = Some(compression);
                 source = source
-                    .decompress(compression)
+                    .decompress(compression, ahead)
                     .map_err(|error| PcapError::from_io(&name, error))?;
                 continue;
             }
@@ -92,13 +101,13 @@ impl Reader {
                 return Err(not_a_capture(&source, name, inside));
             };
             let notes = Notes::new(name);
-            return Ok(Self { source, format, notes, need: 0, done: false });
+            return Ok(Self { source, format, notes, need: 0, done: false, cut: false });
         }
     }
 
     fn stopped(source: Source, name: String) -> Self {
         let notes = Notes::new(name);
-        Self { source, format: Format::Unknown, notes, need: 0, done: true }
+        Self { source, format: Format::Unknown, notes, need: 0, done: true, cut: false }
     }
 
     /// The input as the user named it.
@@ -132,6 +141,23 @@ impl Reader {
         self.source.live()
     }
 
+    /// Whether it is made of sections (pcapng).
+    pub(super) fn has_sections(&self) -> bool {
+        matches!(self.format, Format::PcapNg(_))
+    }
+
+    /// Whether its first section is big-endian, before anything else is read;
+    /// None where it ends before that.
+    pub(super) fn section_order(&mut self) -> Option<bool> {
+        wait_for(&mut self.source, pcapng::ORDER_BYTES).ok()?;
+        pcapng::is_big(self.source.bytes())
+    }
+
+    /// Whether the last damage told is where the input broke off.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     /// Bytes of input consumed, compressed where it is.
     pub(super) fn position(&self) -> u64 {
         self.source.position()
@@ -140,53 +166,76 @@ impl Reader {
     /// Appends the next packets to `batch`. Interfaces have the numbers of
     /// this input alone.
     pub(super) fn fill(&mut self, batch: &mut Batch) -> Progress {
+        let Ok(progress) = self.fill_and(batch, |_| Ok::<(), Infallible>(()));
+        progress
+    }
+
+    /// As [`Reader::fill`], and gives the bytes of all packets and blocks that
+    /// it passes to `take` as they stand in the input, in order.
+    ///
+    /// # Errors
+    /// What `take` says.
+    #[inline]
+    pub(super) fn fill_and<E>(
+        &mut self,
+        batch: &mut Batch,
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Progress, E> {
         if self.done {
-            return Progress::Done;
+            return Ok(Progress::Done);
         }
         if self.source.stop_due() {
-            return self.end(batch, None);
+            return Ok(self.end(batch, None));
         }
         self.source.check_length();
         self.source.load_ahead();
         loop {
             if self.source.bytes().len() >= self.need.max(1) {
-                match self.walk(batch) {
+                match self.walk(batch, &mut take)? {
                     Halt::Full => {
                         self.need = 0;
-                        return Progress::Batch;
+                        return Ok(Progress::Batch);
                     }
                     Halt::Need(need) => self.need = need,
-                    Halt::Damaged(fault) => return self.end(batch, Some((None, fault))),
+                    Halt::Damaged(fault) => return Ok(self.end(batch, Some((None, fault)))),
                 }
                 if !batch.packets.is_empty() {
-                    return Progress::Batch;
+                    return Ok(Progress::Batch);
                 }
             }
             match self.source.fill(self.need) {
                 Filled::More => {}
-                Filled::Nothing if self.live() => return Progress::Waiting,
+                Filled::Nothing if self.live() => return Ok(Progress::Waiting),
                 Filled::Nothing => {}
-                Filled::Stopped => return self.end(batch, None),
-                Filled::Failed(fault, offset) => return self.end(batch, Some((offset, fault))),
-                Filled::End => return self.end_of_input(batch),
+                Filled::Stopped => return Ok(self.end(batch, None)),
+                Filled::Failed(fault, offset) => return Ok(self.end(batch, Some((offset, fault)))),
+                Filled::End => return self.end_of_input(batch, &mut take),
             }
         }
     }
 
     /// What is left is less than a packet: says how much less.
-    fn end_of_input(&mut self, batch: &mut Batch) -> Progress {
+    fn end_of_input<E>(
+        &mut self,
+        batch: &mut Batch,
+        take: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Progress, E> {
         if self.source.bytes().is_empty() {
-            return self.end(batch, None);
+            return Ok(self.end(batch, None));
         }
-        let fault = match self.walk(batch) {
-            Halt::Full => return Progress::Batch,
+        let fault = match self.walk(batch, take)? {
+            Halt::Full => return Ok(Progress::Batch),
             Halt::Damaged(fault) => fault,
             Halt::Need(need) => self.format.cut(self.source.bytes().len(), need),
         };
-        self.end(batch, Some((None, fault)))
+        Ok(self.end(batch, Some((None, fault))))
     }
 
-    fn walk(&mut self, batch: &mut Batch) -> Halt {
+    fn walk<E>(
+        &mut self,
+        batch: &mut Batch,
+        take: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Halt, E> {
         let (shared, base) = self.source.share();
         let place = Place {
             chunk: batch.chunks.len() as u32,
@@ -195,18 +244,20 @@ impl Reader {
         };
         let before = batch.packets.len();
         let walked = self.format.walk(self.source.bytes(), place, batch, &mut self.notes);
+        take(self.source.bytes().get(..walked.consumed).unwrap_or_default())?;
         self.source.consume(walked.consumed);
         // A chunk without packets is not kept, so that a stream can go on
         // filling it.
         if batch.packets.len() > before {
             batch.chunks.push(shared);
         }
-        walked.halt
+        Ok(walked.halt)
     }
 
     /// Ends the input, with damage at an offset (None is where the walk is).
     fn end(&mut self, batch: &mut Batch, damage: Option<(Option<u64>, Fault)>) -> Progress {
         self.done = true;
+        self.cut = damage.is_some();
         let here = self.source.offset();
         let damage = damage.map(|(offset, fault)| (offset.unwrap_or(here), fault));
         self.notes.end(batch, damage);
@@ -224,19 +275,26 @@ enum Begin {
 
 /// Waits for the first bytes.
 fn begin(source: &mut Source, name: &str) -> Result<Begin, PcapError> {
-    loop {
-        if let Some(magic) = source.bytes().first_chunk::<MAGIC_BYTES>() {
-            return Ok(Begin::Magic(*magic));
+    match wait_for(source, MAGIC_BYTES) {
+        Ok(()) => {}
+        Err(Filled::Stopped) => return Ok(Begin::Stopped),
+        Err(Filled::Failed(fault, _)) => {
+            return Err(PcapError::Unreadable { file: name.to_owned(), fault });
         }
-        match source.fill(MAGIC_BYTES) {
+        Err(_) => return Ok(Begin::Short),
+    }
+    Ok(source.bytes().first_chunk().map_or(Begin::Short, |magic| Begin::Magic(*magic)))
+}
+
+/// Waits until `count` bytes are at hand. Says why they will not come.
+fn wait_for(source: &mut Source, count: usize) -> Result<(), Filled> {
+    while source.bytes().len() < count {
+        match source.fill(count) {
             Filled::More | Filled::Nothing => {}
-            Filled::End => return Ok(Begin::Short),
-            Filled::Stopped => return Ok(Begin::Stopped),
-            Filled::Failed(fault, _) => {
-                return Err(PcapError::Unreadable { file: name.to_owned(), fault });
-            }
+            end => return Err(end),
         }
     }
+    Ok(())
 }
 
 fn not_a_capture(source: &Source, file: String, inside: Option<Compression>) -> PcapError {

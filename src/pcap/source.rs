@@ -10,7 +10,7 @@ use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::compress::{Compression, Decompressed, HEADROOM, Received};
+use super::compress::{Ahead, Compression, Decompressed, HEADROOM, Received};
 use super::error::Fault;
 use super::input::{ByteInput, Got, Stop, TICK};
 use super::map::Window;
@@ -114,7 +114,11 @@ impl Source {
     ///
     /// # Errors
     /// When a thread or the file's begin cannot be had.
-    pub(super) fn decompress(self, compression: Compression) -> std::io::Result<Self> {
+    pub(super) fn decompress(
+        self,
+        compression: Compression,
+        ahead: Ahead,
+    ) -> std::io::Result<Self> {
         let input = match self.kind {
             Kind::Memory => {
                 let bytes = Arc::try_unwrap(self.chunk).map(|chunk| match chunk {
@@ -134,7 +138,7 @@ impl Source {
             }
             Kind::Decompressed(_) => return Ok(self),
         };
-        let decompressed = Decompressed::start(compression, input, self.stop.clone())?;
+        let decompressed = Decompressed::start(compression, input, self.stop.clone(), ahead)?;
         Ok(Self::of(Kind::Decompressed(decompressed), Chunk::Owned(Vec::new()), self.stop))
     }
 

@@ -1,6 +1,26 @@
 //! Live recording: what applications say over TCP, from eBPF to a pcapng file.
 //!
-//! Data flows one way: kernel (`bpf/`) → [`event`] → connection → packets →
-//! blocks → file. Never imports the analyzer.
+//! Data flows one way: kernel (`bpf/`) → [`ring`] → [`event`] → connection →
+//! packets → blocks → file ([`writer`]); [`run()`] is the loop. Never imports
+//! the analyzer.
 
+pub mod backend;
+pub mod command;
+mod connection;
+pub mod counters;
+pub mod doctor;
 pub mod event;
+pub mod filter;
+mod owner;
+mod pcapng;
+pub mod ring;
+pub mod run;
+mod sink;
+mod skel;
+mod synth;
+pub mod targets;
+#[cfg(test)]
+mod testkit;
+pub mod writer;
+
+pub use run::run;

@@ -4,9 +4,13 @@
 //! Each test binary uses a part of it, hence the lint below.
 #![allow(dead_code, missing_docs)]
 
+pub mod command;
 pub mod contradict;
+#[cfg(feature = "record")]
+pub mod live;
 pub mod model;
 pub mod recording;
+pub mod streams;
 pub mod synth;
 
 use std::path::{Path, PathBuf};

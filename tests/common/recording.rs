@@ -65,6 +65,18 @@ impl Recording {
         way: Way,
         comments: &[&str],
     ) -> &mut Self {
+        self.packet_after_loss(interface, packet, way, comments, 0)
+    }
+
+    /// As [`Recording::packet`], after so many events that were lost.
+    pub fn packet_after_loss(
+        &mut self,
+        interface: u32,
+        packet: &Packet,
+        way: Way,
+        comments: &[&str],
+        lost: u64,
+    ) -> &mut Self {
         let mut body = interface.to_le_bytes().to_vec();
         body.extend(((packet.at >> 32) as u32).to_le_bytes());
         body.extend((packet.at as u32).to_le_bytes());
@@ -73,6 +85,9 @@ impl Recording {
         body.extend(&packet.bytes);
         body.resize(body.len().next_multiple_of(4), 0);
         body.extend(option(2, &(way as u32).to_le_bytes()));
+        if lost > 0 {
+            body.extend(option(4, &lost.to_le_bytes()));
+        }
         for comment in comments {
             body.extend(option(1, comment.as_bytes()));
         }

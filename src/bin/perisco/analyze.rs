@@ -5,7 +5,7 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,6 +17,8 @@ use perisco::analyze::report::{Format, Style, json, text};
 use perisco::pcap::{Capture, Input, OpenOptions};
 
 use crate::progress::Progress;
+use crate::stop;
+use crate::values;
 
 /// Buffer of the output: lines are small, writes should not be.
 const OUTPUT_BUFFER: usize = 256 << 10;
@@ -108,15 +110,15 @@ struct LimitArgs {
     hole_timeout: Option<Duration>,
 
     /// Bytes held for reordering per direction, e.g. 4MiB
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     reorder_bytes: Option<usize>,
 
     /// Bytes held for reordering over all connections
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     reorder_bytes_total: Option<usize>,
 
     /// Bytes of one head or header block
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     head_bytes: Option<usize>,
 
     /// Requests of one connection that may wait for their response
@@ -124,11 +126,11 @@ struct LimitArgs {
     max_pending: Option<usize>,
 
     /// Bytes of decoder state per connection
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     state_bytes: Option<usize>,
 
     /// Bytes of decoder state over all connections
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     state_bytes_total: Option<usize>,
 }
 
@@ -150,30 +152,10 @@ impl LimitArgs {
     }
 }
 
-/// Bytes with an optional unit: 65536, 64k, 64KiB, 4M, 1GiB (powers of 1024),
-/// 64kB, 4MB (powers of 1000).
-fn parse_bytes(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let number: usize = digits.parse().map_err(|_| format!("`{text}` is not a size"))?;
-    let unit = match text.get(digits.len()..).unwrap_or_default().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        _ => {
-            return Err(format!("`{text}` has no known unit (k, M, G, KiB, MiB, GiB, kB, MB, GB)"));
-        }
-    };
-    number.checked_mul(unit).ok_or_else(|| format!("`{text}` is too large"))
-}
-
 /// Runs it.
 pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     let options = options(&args);
-    let stop = stop_flag()?;
+    let stop = stop::flag()?;
     let inputs: Vec<Input> =
         args.files.iter().map(|path| Input::from_arg(path.as_os_str())).collect();
     let capture = Capture::open(
@@ -215,17 +197,6 @@ fn options(args: &Args) -> Options {
         conformance: args.conformance,
         top: args.top,
     }
-}
-
-/// The first Ctrl-C or SIGTERM asks for the report, the second one ends.
-fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .context("cannot handle signals")?;
-    }
-    Ok(stop)
 }
 
 fn open_output(path: Option<&Path>) -> anyhow::Result<BufWriter<Box<dyn Write>>> {

@@ -1,11 +1,18 @@
 //! The perisco command: arguments in, exit code out.
 //!
-//! Exit codes: 0 all was read and reported; 1 the input was damaged or the
-//! analysis was cut short, and what could be read was reported; 2 the
+//! Exit codes: 0 all was read and reported or passed on; 1 the input was damaged
+//! or the work was cut short, and what could be read was; 2 the
 //! arguments or the input cannot be used at all.
 
 mod analyze;
+mod cat;
+#[cfg(feature = "record")]
+mod doctor;
 mod progress;
+#[cfg(feature = "record")]
+mod record;
+mod stop;
+mod values;
 
 use std::process::ExitCode;
 
@@ -22,11 +29,28 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Analyze(analyze::Args),
+    Cat(cat::Args),
+    #[cfg(feature = "record")]
+    Record(record::Args),
+    #[cfg(feature = "record")]
+    Doctor(doctor::Args),
+    #[cfg(feature = "record")]
+    #[command(name = perisco::record::command::HOLD, hide = true)]
+    HoldExec(record::HoldArgs),
 }
 
 fn main() -> ExitCode {
-    let Cli { command: Command::Analyze(args) } = Cli::parse();
-    match analyze::main(args) {
+    let done = match Cli::parse().command {
+        Command::Analyze(args) => analyze::main(args),
+        Command::Cat(args) => cat::main(args),
+        #[cfg(feature = "record")]
+        Command::Record(args) => record::main(args),
+        #[cfg(feature = "record")]
+        Command::Doctor(args) => Ok(doctor::main(&args)),
+        #[cfg(feature = "record")]
+        Command::HoldExec(args) => Ok(record::hold(&args)),
+    };
+    match done {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::pcap::error::Fault;
 use crate::pcap::walk::{Halt, Notes, Place};
-use crate::pcap::{Batch, Comment, Interface, LinkType, PacketRef};
+use crate::pcap::{Batch, Comment, Interface, LinkType, PacketRef, RECORDER};
 
 /// The byte-order magic of a section header.
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
@@ -101,6 +101,7 @@ impl PcapNg {
         self.sections = self.sections.saturating_add(1);
         self.application =
             application(order, body.get(16..).unwrap_or_default()).map(std::sync::Arc::from);
+        self.recording = self.application.as_deref().is_some_and(|name| name.starts_with(RECORDER));
         self.interfaces.clear();
         Ok(())
     }
@@ -192,7 +193,10 @@ impl PcapNg {
                     let order = Order { big: self.big };
                     let options = PacketOptions::read(order, list, kind == ENHANCED_PACKET);
                     let drops = fields.drops.saturating_add(options.drops);
-                    let lost = interface.lost(0, interface.drops[0].saturating_add(drops));
+                    let on = fields.interface;
+                    let lost = self
+                        .counts_of(on)
+                        .map_or(0, |counts| counts.lost(0, counts.drops[0].saturating_add(drops)));
                     batch.drops = batch.drops.saturating_add(lost);
                     let outbound = options.outbound;
                     let comment = |text| Comment { packet: index, text, outbound };
@@ -254,9 +258,9 @@ impl PcapNg {
             return notes.note(batch, place.offset, &Fault::BlockTooShort { kind, length });
         };
         let (drops, damaged) = statistics_drops(order, body.get(12..).unwrap_or_default());
-        match self.interfaces.get_mut(interface as usize) {
-            Some(interface) => {
-                let lost = drops.map_or(0, |total| interface.lost(1, total));
+        match self.counts_of(interface) {
+            Some(counts) => {
+                let lost = drops.map_or(0, |total| counts.lost(1, total));
                 batch.drops = batch.drops.saturating_add(lost);
             }
             None => {
@@ -268,6 +272,17 @@ impl PcapNg {
         if damaged {
             notes.note(batch, place.offset, &Fault::Options { kind });
         }
+    }
+}
+
+impl PcapNg {
+    /// Where losses on an interface are counted. The recorder has one count of
+    /// lost events for all interfaces: packets on any of them tell of its
+    /// growth, the statistics of the first one of the total.
+    fn counts_of(&mut self, interface: u32) -> Option<&mut SectionInterface> {
+        let index = interface as usize;
+        let of_all = self.recording && index < self.interfaces.len();
+        self.interfaces.get_mut(if of_all { 0 } else { index })
     }
 }
 
@@ -284,7 +299,7 @@ impl SectionInterface {
 }
 
 /// The byte order of a section, from its header.
-fn byte_order(data: &[u8]) -> Result<Order, Halt> {
+pub(super) fn byte_order(data: &[u8]) -> Result<Order, Halt> {
     let Some(found) = (Order { big: false }).u32(data, 8) else {
         return Err(Halt::Need(BLOCK_MIN));
     };

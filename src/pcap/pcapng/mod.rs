@@ -41,6 +41,15 @@ const BLOCK_MIN: usize = 12;
 /// The first four bytes of a section.
 pub(super) const MAGIC: [u8; 4] = SECTION_HEADER.to_le_bytes();
 
+/// Bytes of a section header up to its byte-order magic.
+pub(super) const ORDER_BYTES: usize = 12;
+
+/// Whether the section that `data` begins with is big-endian; None where
+/// that is damaged.
+pub(super) fn is_big(data: &[u8]) -> Option<bool> {
+    blocks::byte_order(data).ok().map(|order| order.big)
+}
+
 /// An interface of the section that is being read.
 #[derive(Clone, Copy, Debug)]
 struct SectionInterface {
@@ -64,6 +73,8 @@ pub(super) struct PcapNg {
     sections: u32,
     /// Who wrote the section at hand.
     application: Option<Arc<str>>,
+    /// It was perisco's recorder.
+    recording: bool,
     interfaces: Vec<SectionInterface>,
     /// Interfaces described in all sections.
     described: u32,
@@ -83,6 +94,7 @@ impl PcapNg {
             begun: false,
             sections: 0,
             application: None,
+            recording: false,
             interfaces: Vec::new(),
             described: 0,
             interface_bytes: 0,

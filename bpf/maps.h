@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The maps and settings of all programs. Settings are `const volatile`: the
+ * loader writes them before the programs are verified, so code that a setting
+ * turns off is not there at all.
+ */
+#ifndef PERISCO_MAPS_H
+#define PERISCO_MAPS_H
+
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include "event.h"
+
+/* ---- settings ---- */
+
+/* Which programs deliver the payload. */
+#define PERISCO_SOCKET 1
+#define PERISCO_CGROUP 2
+const volatile __u32 back_end = 0;
+/* Bytes kept of each write or packet; 0: all. */
+const volatile __u32 snaplen = 0;
+/* Queued bytes after which the reader is woken (it also looks on a timer). */
+const volatile __u32 wake_bytes = 256 << 10;
+/* cgroup: what arrives over loopback was captured when it was sent. */
+const volatile bool skip_loopback_ingress = false;
+
+/* Filters: each says whether its dimension is asked for (filter.h). */
+const volatile bool filter_pids = false;
+const volatile bool filter_comms = false;
+const volatile bool filter_exes = false;
+const volatile bool filter_uids = false;
+const volatile bool filter_cgroups = false;
+const volatile bool filter_ports = false;
+const volatile bool filter_nets = false;
+const volatile bool filter_netns = false;
+const volatile __u8 filter_role = PERISCO_ROLE_UNKNOWN;
+/* One bit for each port. */
+const volatile __u64 ports[65536 / 64] = {};
+
+/* ---- state that user space sees or sets while the programs run ---- */
+
+/* The recorder's own process, in the initial pid namespace: never recorded. */
+__u32 self_tgid = 0;
+/* Sockets of the recorder itself seen so far; 0 spares the look-up. */
+__u32 self_sockets = 0;
+/* Events that found no room so far: each later event carries it. */
+__u64 lost_events = 0;
+/* Of the iterator: whether it looks for listeners (0) or connections (1). */
+__u32 scan_pass = 0;
+
+/* ---- maps ---- */
+
+/* Size is set by the loader. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 64 << 20);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PERISCO_COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+/* Yes, no, and not known yet. */
+#define UNKNOWN 0
+#define YES 1
+#define NO 2
+
+/* A process, as far as filters and owner events ask. */
+struct process {
+	__u64 cgroup;
+	__u32 pid;
+	__u32 tid;
+	__u32 uid;
+	__u32 exe_device; /* s_dev of the executable; read when filter_exes */
+	__u64 exe_inode;
+	char comm[PERISCO_COMM];
+};
+
+/* What is known of a live socket. */
+struct socket_state {
+	struct process owner; /* pid 0: none known */
+	__u8 wanted;	      /* by the filters on processes: YES, NO, UNKNOWN */
+	__u8 role;	      /* PERISCO_ROLE_* */
+	__u8 confirmed;	      /* the owner was seen in a call, not only inferred */
+	__u8 opened;	      /* an OPEN event was sent */
+	__u32 read_to;	      /* socket back end: end of the last receive, */
+	__u8 has_read;	      /* if there was one */
+	__u8 unused[7];
+};
+
+/* Key: the address of struct sock. An entry is deleted when its socket closes,
+ * so that an address used again starts afresh; LRU, so that a host of more
+ * sockets loses knowledge (asked for again at the next call), not memory. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct socket_state);
+} sockets SEC(".maps");
+
+struct listener_key {
+	__u32 netns;
+	__u32 port;
+};
+
+/* Who listens: the owner of what is accepted, until its first call. */
+struct listener {
+	struct process owner;
+	__u64 socket;
+	__u8 wanted; /* YES if any process that holds it is wanted */
+	__u8 unused[7];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct listener_key);
+	__type(value, struct listener);
+} listeners SEC(".maps");
+
+/* Filter sets; the value says nothing. */
+#define SET(name, key_type, entries)                                                               \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_HASH);                                                   \
+		__uint(max_entries, entries);                                                      \
+		__type(key, key_type);                                                             \
+		__type(value, __u8);                                                               \
+	} name SEC(".maps")
+
+struct comm_key {
+	char comm[PERISCO_COMM];
+};
+
+struct exe_key {
+	__u64 inode;
+	__u32 device;
+	__u32 unused;
+};
+
+/* Children are added as they are forked, the dead are taken out. */
+SET(pids, __u32, 65536);
+SET(comms, struct comm_key, 1024);
+SET(exes, struct exe_key, 1024);
+SET(uids, __u32, 1024);
+SET(cgroups, __u64, 65536);
+SET(netnses, __u32, 1024);
+
+struct net4_key {
+	__u32 prefix;
+	__u8 address[4];
+};
+
+struct net6_key {
+	__u32 prefix;
+	__u8 address[16];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct net4_key);
+	__type(value, __u8);
+} nets4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct net6_key);
+	__type(value, __u8);
+} nets6 SEC(".maps");
+
+/* A packet over loopback of which an event found no room when it was sent. */
+struct missed_key {
+	__u32 netns;
+	__u32 seq;
+	__u16 source; /* ports of the TCP header */
+	__u16 destination;
+};
+
+/* Value: which chunks, one bit each. What arrives with such a number is
+ * copied in their place. Small: arrival follows within microseconds. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct missed_key);
+	__type(value, __u32);
+} missed SEC(".maps");
+
+static __always_inline void count(__u32 counter, __u64 by)
+{
+	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
+
+	/* LLVM makes an addition of 0 an atomic OR, which 5.10 does not know. */
+	asm volatile("" : "+r"(by));
+	/* Atomic: on one CPU a program may interrupt another. */
+	if (value)
+		__sync_fetch_and_add(value, by);
+}
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * IP and TCP headers of an skb, for the cgroup back end: where the payload
+ * stands and its numbers. Data starts at the network header there.
+ */
+#ifndef PERISCO_PACKET_H
+#define PERISCO_PACKET_H
+
+#include "sock.h"
+
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+
+/* IPv6 extension headers that a TCP packet may bring (RFC 8200, section 4). */
+#define NEXTHDR_HOP 0
+#define NEXTHDR_ROUTING 43
+#define NEXTHDR_FRAGMENT 44
+#define NEXTHDR_AUTH 51
+#define NEXTHDR_DEST 60
+/* Each of them at most once, destination options twice: RFC 8200, 4.1. */
+#define MAX_EXTENSIONS 6
+
+struct tcp_header {
+	__be16 source;
+	__be16 destination;
+	__be32 seq;
+	__be32 ack;
+	__u8 offset; /* high four bits: words of 4 bytes */
+	__u8 flags;
+};
+
+struct packet {
+	__u32 seq;
+	__u32 ack;
+	__u32 payload; /* offset of the payload, and how much there is */
+	__u32 length;
+	__u16 source;
+	__u16 destination;
+	__u8 flags; /* of the TCP header */
+	__u8 family;
+	__u16 unused;
+};
+
+/* Offset of the TCP header; 0 if there is none. */
+static __always_inline __u32 tcp_offset4(struct __sk_buff *skb)
+{
+	__u8 ip[10];
+
+	if (bpf_skb_load_bytes(skb, 0, ip, sizeof(ip)) || ip[9] != IPPROTO_TCP)
+		return 0;
+	return (ip[0] & 15) * 4;
+}
+
+static __always_inline __u32 tcp_offset6(struct __sk_buff *skb)
+{
+	__u32 at = 40;
+	__u8 next, extension[2];
+
+	if (bpf_skb_load_bytes(skb, 6, &next, 1))
+		return 0;
+	for (int i = 0; i < MAX_EXTENSIONS; i++) {
+		if (next == IPPROTO_TCP)
+			return at;
+		if (next != NEXTHDR_HOP && next != NEXTHDR_ROUTING && next != NEXTHDR_FRAGMENT &&
+		    next != NEXTHDR_AUTH && next != NEXTHDR_DEST)
+			return 0;
+		if (bpf_skb_load_bytes(skb, at, extension, sizeof(extension)))
+			return 0;
+		if (next == NEXTHDR_FRAGMENT)
+			at += 8;
+		else if (next == NEXTHDR_AUTH)
+			at += (extension[1] + 2) * 4;
+		else
+			at += (extension[1] + 1) * 8;
+		next = extension[0];
+	}
+	return next == IPPROTO_TCP ? at : 0;
+}
+
+/* The length is the skb's, not that of the IP header, which is 0 for packets
+ * of more than 64 KB (BIG TCP). The IP layer has trimmed any padding. */
+static __always_inline bool parse_packet(struct __sk_buff *skb, struct packet *packet)
+{
+	struct tcp_header tcp;
+	__u32 at;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		at = tcp_offset4(skb), packet->family = 4;
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		at = tcp_offset6(skb), packet->family = 6;
+	else
+		return false;
+	if (!at || bpf_skb_load_bytes(skb, at, &tcp, 14))
+		return false;
+	packet->payload = at + (tcp.offset >> 4) * 4;
+	packet->length = skb->len > packet->payload ? skb->len - packet->payload : 0;
+	packet->seq = bpf_ntohl(tcp.seq);
+	packet->ack = bpf_ntohl(tcp.ack);
+	packet->source = bpf_ntohs(tcp.source);
+	packet->destination = bpf_ntohs(tcp.destination);
+	packet->flags = tcp.flags;
+	return true;
+}
+
+/* Ports and addresses as they stand in the packet: for a listener, whose own
+ * say nothing of the connection. */
+static __always_inline void fill_from_packet(struct perisco_event *head, struct __sk_buff *skb,
+					     const struct packet *packet)
+{
+	bool sent = head->direction == PERISCO_SENT;
+	__u8 *source = sent ? head->local : head->remote;
+	__u8 *destination = sent ? head->remote : head->local;
+
+	head->family = packet->family;
+	head->local_port = sent ? packet->source : packet->destination;
+	head->remote_port = sent ? packet->destination : packet->source;
+	__builtin_memset(head->local, 0, 32);
+	if (packet->family == 4) {
+		bpf_skb_load_bytes(skb, 12, source, 4);
+		bpf_skb_load_bytes(skb, 16, destination, 4);
+	} else {
+		bpf_skb_load_bytes(skb, 8, source, 16);
+		bpf_skb_load_bytes(skb, 24, destination, 16);
+	}
+}
+
+#endif

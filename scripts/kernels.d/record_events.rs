@@ -1,0 +1,118 @@
+//! The recorder's events as they come, in a file: what `scripts/kernels` checks
+//! byte by byte, without the packets and blocks that `perisco record` makes of
+//! them.
+//!
+//! ```text
+//! record-events socket|cgroup FILE [SNAPLEN]
+//! ```
+//!
+//! Prints what the verifier says of each program, then `recording`; ends with
+//! SIGINT or SIGTERM and prints the counters. Each record in FILE is a
+//! `struct perisco_event` (`bpf/event.h`) and its payload, after their length in
+//! 32 bits; fields that `scripts/kernels.d/check.py` does not read are zero.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, bail};
+use perisco::record::backend::{Choice, Recorder, Settings, probe};
+use perisco::record::event::{Event, HEADER_BYTES, Kind, Way};
+use perisco::record::ring::POLL_INTERVAL;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// The most instructions that the verifier may process for one program; its
+/// own limit is a million, and it counts differently from kernel to kernel.
+const VERIFIED_LIMIT: u32 = 100_000;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [back_end, file, rest @ ..] = arguments.as_slice() else {
+        bail!("usage: record_events socket|cgroup FILE [SNAPLEN]")
+    };
+    let choice = match back_end.as_str() {
+        "socket" => Choice::Socket,
+        "cgroup" => Choice::Cgroup,
+        other => bail!("no back end is called {other}"),
+    };
+    let snaplen = rest.first().map_or(Ok(0), |text| text.parse())?;
+    print_programs(back_end)?;
+    let mut out = BufWriter::new(File::create(file)?);
+    let settings = Settings { choice, snaplen, both_ends: true, ..Settings::default() };
+    let mut recorder = Recorder::start(&settings)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    for note in recorder.notes() {
+        println!("note: {note}");
+    }
+    recorder.scan()?;
+    println!("recording");
+    let mut failed = None;
+    // Once more after the signal: what is queued by then belongs to it.
+    let mut last = false;
+    while !last {
+        last = stop.load(Ordering::Relaxed);
+        recorder.poll(POLL_INTERVAL, &mut |event| {
+            if let Err(error) = write_event(&mut out, &event) {
+                failed = Some(error);
+            }
+        })?;
+    }
+    failed.map_or(Ok(()), Err).context(file.clone())?;
+    out.flush()?;
+    let counters = recorder.counters();
+    println!("{counters:?}");
+    if counters.missed_runs > 0 {
+        println!("MISSED {} runs of programs", counters.missed_runs);
+    }
+    Ok(())
+}
+
+/// What the verifier says of the programs of `back_end` and the owners.
+fn print_programs(back_end: &str) -> anyhow::Result<()> {
+    let mut too_large = Vec::new();
+    for report in probe() {
+        if report.back_end.is_some_and(|one| one.to_string() != back_end) {
+            continue;
+        }
+        for program in report.programs {
+            match (&program.refusal, program.verified) {
+                (Some(refusal), _) => println!("program {}: {refusal}", program.name),
+                (None, Some(count)) => {
+                    println!("program {}: {count} instructions verified", program.name);
+                    if count > VERIFIED_LIMIT {
+                        too_large.push(program.name);
+                    }
+                }
+                (None, None) => println!("program {}: loads", program.name),
+            }
+        }
+    }
+    if !too_large.is_empty() {
+        bail!("more than {VERIFIED_LIMIT} instructions: {}", too_large.join(", "));
+    }
+    Ok(())
+}
+
+fn write_event(out: &mut impl Write, event: &Event<'_>) -> io::Result<()> {
+    let (Some(local), Some(remote)) = (event.local, event.remote) else { return Ok(()) };
+    let mut header = [0; HEADER_BYTES];
+    let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &event.at.to_le_bytes());
+    put(8, &event.socket.to_le_bytes());
+    put(28, &event.pid.to_le_bytes());
+    put(40, &event.seq.to_le_bytes());
+    put(48, &event.length.to_le_bytes());
+    put(52, &u32::try_from(event.payload.len()).unwrap_or(0).to_le_bytes());
+    put(60, &local.port().to_le_bytes());
+    put(62, &remote.port().to_le_bytes());
+    put(64, &[u8::from(event.kind == Kind::Data), u8::from(event.way == Way::Received)]);
+    put(66, &[if local.is_ipv4() { 4 } else { 6 }, event.tcp_flags]);
+    let size = u32::try_from(HEADER_BYTES + event.payload.len()).unwrap_or(0);
+    out.write_all(&size.to_le_bytes())?;
+    out.write_all(&header)?;
+    out.write_all(event.payload)
+}

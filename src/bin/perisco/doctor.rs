@@ -1,0 +1,78 @@
+//! `perisco doctor`: what this machine grants the recorder, and what to do
+//! where it refuses.
+
+use std::process::ExitCode;
+
+use clap::Args as ClapArgs;
+use perisco::record::backend::{self, ProbeReport, ProgramReport};
+use perisco::record::doctor;
+
+/// Say what this kernel grants: which back end will record, and why not the others.
+///
+/// Loads and attaches each program for real and takes it down again; records
+/// nothing. Exit code 0: `perisco record` works here. 1: it does not.
+#[derive(ClapArgs)]
+pub struct Args {
+    /// Also list each program, and what libbpf and the verifier said of it
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// Runs it.
+pub fn main(args: &Args) -> ExitCode {
+    println!("System");
+    for fact in doctor::facts() {
+        println!("  {} {:<18}{}", mark(fact.good), fact.name, fact.found);
+    }
+    let reports = backend::probe();
+    for report in &reports {
+        println!();
+        back_end(report, args.verbose);
+    }
+    let chosen = reports.iter().find(|report| report.works() && report.back_end.is_some());
+    println!();
+    match chosen.and_then(|report| report.back_end) {
+        Some(back_end) => {
+            println!("`perisco record` will use the {back_end} back end.");
+            ExitCode::SUCCESS
+        }
+        None => {
+            println!("`perisco record` cannot work here: see above what is missing.");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn mark(good: bool) -> &'static str {
+    if good { "yes" } else { "NO " }
+}
+
+fn back_end(report: &ProbeReport, verbose: bool) {
+    let name = match report.back_end {
+        Some(back_end) => format!("Back end {back_end}"),
+        None => "Owners (which process uses a socket; serves both back ends)".to_owned(),
+    };
+    println!("{name}: {}", if report.works() { "works" } else { "does not work here" });
+    let mut told = Vec::new();
+    for program in &report.programs {
+        if verbose {
+            one(program);
+        }
+        let Some(refusal) = &program.refusal else { continue };
+        // Programs of a kind are refused for the same reason: once is enough.
+        let line = format!("{}; {}", refusal.why, refusal.remedy);
+        if !told.contains(&line) {
+            println!("  NO  {}: {line}", program.target);
+            told.push(line);
+        }
+        if verbose && !refusal.log.is_empty() {
+            println!("{}", refusal.log.trim_end());
+        }
+    }
+}
+
+fn one(program: &ProgramReport) {
+    let ProgramReport { name, target, verified, .. } = program;
+    let cost = verified.map_or(String::new(), |n| format!(", {n} instructions verified"));
+    println!("  {} {name} ({target}){cost}", mark(program.refusal.is_none()));
+}

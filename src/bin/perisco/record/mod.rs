@@ -1,0 +1,59 @@
+//! `perisco record`: runs the library's recorder, tells the user how it goes,
+//! and picks the exit code.
+
+mod args;
+mod summary;
+mod values;
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, bail};
+use perisco::record::command;
+use perisco::record::run::{Control, Note};
+
+pub use args::Args;
+
+use crate::stop;
+
+/// The hidden subcommand behind `perisco record -- COMMAND`: waits until it is
+/// watched, then becomes the command.
+#[derive(clap::Args)]
+pub struct HoldArgs {
+    #[arg(last = true, required = true)]
+    words: Vec<std::ffi::OsString>,
+}
+
+/// Runs the hidden subcommand.
+pub fn hold(args: &HoldArgs) -> ExitCode {
+    ExitCode::from(u8::try_from(command::hold(&args.words)).unwrap_or(1))
+}
+
+/// Runs it.
+pub fn main(args: Args) -> anyhow::Result<ExitCode> {
+    if args.output == Path::new("-") && std::io::stdout().is_terminal() {
+        bail!(
+            "a capture is not for a terminal: pipe it into a tool \
+             (perisco record -o - | perisco analyze -) or write it to a file"
+        );
+    }
+    let options = args.options()?;
+    let stop = stop::flag()?;
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&stop))
+        .context("cannot handle signals")?;
+    let status = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&status))
+        .context("cannot handle signals")?;
+    let name = args.output.display().to_string();
+    let mut say = |note: Note<'_>| match note {
+        Note::Begun { recorder } if !args.quiet => summary::begun(recorder, &name, args.verbose),
+        Note::Begun { .. } => {}
+        Note::Status { counters, summary } => summary::status(&counters, summary),
+    };
+    let control = Control { stop: &stop, status: &status, say: &mut say };
+    let outcome = perisco::record::run(options, control)?;
+    Ok(summary::ended(&outcome, &name, args.quiet))
+}

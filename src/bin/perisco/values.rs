@@ -1,0 +1,40 @@
+//! Values of flags that several subcommands take: sizes.
+
+/// Bytes with an optional unit: 65536, 64k, 64KiB, 4M, 1GiB (powers of 1024),
+/// 64kB, 4MB (powers of 1000).
+pub fn bytes(text: &str) -> Result<usize, String> {
+    sized(text, 1)
+}
+
+/// Bytes with an optional unit; `bare` is the unit of a number without one.
+pub fn sized(text: &str, bare: usize) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let number: usize = digits.parse().map_err(|_| format!("`{text}` is not a size"))?;
+    let unit = match text.get(digits.len()..).unwrap_or_default().to_ascii_lowercase().as_str() {
+        "" => bare,
+        "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => {
+            return Err(format!("`{text}` has no known unit (k, M, G, KiB, MiB, GiB, kB, MB, GB)"));
+        }
+    };
+    number.checked_mul(unit).ok_or_else(|| format!("`{text}` is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(super::bytes("64k"), Ok(65_536));
+        assert_eq!(super::bytes("64kB"), Ok(64_000));
+        assert_eq!(super::sized("3", 1_000_000), Ok(3_000_000));
+        assert_eq!(super::sized("3MiB", 1_000_000), Ok(3 << 20));
+        assert!(super::bytes("3 apples").is_err());
+        assert!(super::bytes("99999999999999G").is_err());
+    }
+}

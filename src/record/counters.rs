@@ -1,0 +1,116 @@
+//! What the BPF programs counted: the per-CPU array `counters` of
+//! `bpf/event.h`, summed. Knows nothing of maps or the file.
+
+/// Counts since the start, each of them only ever growing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Events written to the ring buffer.
+    pub events: u64,
+    /// Bytes of payload in them.
+    pub bytes: u64,
+    /// Data events that found the ring buffer full.
+    pub lost: u64,
+    /// Bytes of payload of those.
+    pub lost_bytes: u64,
+    /// Other events (open, close, owner, …) that found it full.
+    pub lost_other: u64,
+    /// Data events whose memory could not be read.
+    pub unreadable: u64,
+    /// Bytes of payload of those.
+    pub unreadable_bytes: u64,
+    /// Calls or packets of more bytes than the programs copy.
+    pub over_limit: u64,
+    /// Bytes beyond that limit.
+    pub over_limit_bytes: u64,
+    /// Calls that were not seen: a table of the programs was full, or the kernel
+    /// left the programs out ([`missed_runs`](Self::missed_runs)).
+    pub table_full: u64,
+    /// Calls or packets with payload that the filters kept out.
+    pub filtered: u64,
+    /// Of [`filtered`](Self::filtered): kept out because the process was not known.
+    pub unowned: u64,
+    /// Of [`lost`](Self::lost): copied from the other end of the connection after all.
+    pub recovered: u64,
+    /// Bytes of payload of those.
+    pub recovered_bytes: u64,
+    /// Runs of a program that the kernel left out because the same program was
+    /// running on that CPU (`recursion_misses` of the program; Linux 5.12).
+    pub missed_runs: u64,
+    /// Records in the ring buffer that do not fit the layout of `event.h`.
+    pub malformed: u64,
+}
+
+/// Entries of the array `counters` (`PERISCO_COUNTERS`).
+pub const COUNTERS: usize = 14;
+
+impl Counters {
+    /// From the values of the array, in its order.
+    pub fn from_array(values: &[u64; COUNTERS]) -> Self {
+        let [
+            events,
+            bytes,
+            lost,
+            lost_bytes,
+            lost_other,
+            unreadable,
+            unreadable_bytes,
+            over_limit,
+            over_limit_bytes,
+            table_full,
+            filtered,
+            unowned,
+            recovered,
+            recovered_bytes,
+        ] = *values;
+        Self {
+            events,
+            bytes,
+            lost,
+            lost_bytes,
+            lost_other,
+            unreadable,
+            unreadable_bytes,
+            over_limit,
+            over_limit_bytes,
+            table_full,
+            filtered,
+            unowned,
+            recovered,
+            recovered_bytes,
+            missed_runs: 0,
+            malformed: 0,
+        }
+    }
+
+    /// Whether anything that should be in the file is not.
+    pub fn any_lost(&self) -> bool {
+        self.lost > self.recovered
+            || self.lost_other > 0
+            || self.unreadable > 0
+            || self.over_limit > 0
+            || self.table_full > 0
+            || self.missed_runs > 0
+            || self.malformed > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counter_has_its_place() {
+        let counters = Counters::from_array(&std::array::from_fn(|index| index as u64));
+        assert_eq!((counters.events, counters.lost_other), (0, 4));
+        assert_eq!((counters.table_full, counters.unowned), (9, 11));
+        assert_eq!((counters.recovered, counters.recovered_bytes), (12, 13));
+    }
+
+    #[test]
+    fn what_the_other_end_made_good_is_not_lost() {
+        let mut counters = Counters { lost: 3, recovered: 3, filtered: 9, ..Counters::default() };
+        assert!(!counters.any_lost());
+        counters.recovered = 2;
+        assert!(counters.any_lost());
+    }
+}

@@ -1,0 +1,203 @@
+//! Who uses a socket: processes by pid, from events and `/proc`.
+//!
+//! An [`Owner`] never changes: exec or a reused pid makes a new one, and
+//! connections keep the old one until they are told. Names interfaces; writes
+//! none.
+
+pub mod container;
+mod proc;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use hashbrown::HashMap;
+
+use super::event::Event;
+use container::Container;
+use proc::Details;
+
+/// Processes known at once. Linux allows 4 Mi pids; of more than these that
+/// use sockets, some are looked up again.
+const MAX_OWNERS: usize = 65_536;
+
+/// Hexadecimal digits of a container id in an interface's name, as `docker ps` shows them.
+const SHORT_ID: usize = 12;
+
+/// A process with sockets, as it was when it was first seen.
+#[derive(Debug)]
+pub struct Owner {
+    /// Process id in the initial namespace.
+    pub pid: u32,
+    /// `<container or "host">/<comm>[<pid>]`.
+    pub name: String,
+    /// `key=value ` pairs, each with a blank behind it.
+    pub description: String,
+    details: Details,
+    netns: u32,
+    /// It called exec or its pid was given to another: look it up again.
+    stale: AtomicBool,
+    /// File number and interface in that file, see [`Owner::interface`].
+    interfaces: [AtomicU64; 2],
+}
+
+impl Owner {
+    fn new(pid: u32, netns: u32, details: Details) -> Self {
+        let container = Container::of(&details.cgroups);
+        let place = container.as_ref().map_or("host", |container| {
+            &container.id[..container.id.floor_char_boundary(SHORT_ID)]
+        });
+        let name = format!("{}/{}[{pid}]", printable(place), printable(&details.comm));
+        let mut description = String::new();
+        let mut pair = |key: &str, value: &str| {
+            if !value.is_empty() {
+                description.push_str(key);
+                description.push('=');
+                percent_encode(value, &mut description);
+                description.push(' ');
+            }
+        };
+        pair("pid", &pid.to_string());
+        pair("comm", &details.comm);
+        pair("exe", &details.exe);
+        pair("uid", &details.uid.map_or(String::new(), |uid| uid.to_string()));
+        pair("cgroup", container::deepest(&details.cgroups));
+        if let Some(container) = &container {
+            pair("container", &container.id);
+            pair("pod", container.pod.as_deref().unwrap_or_default());
+        }
+        if netns != 0 {
+            pair("netns", &netns.to_string());
+        }
+        let (stale, interfaces) = (AtomicBool::new(false), Default::default());
+        Self { pid, name, description, details, netns, stale, interfaces }
+    }
+
+    /// Its interface in file `file` (counted from 1), where it has one; `role`
+    /// 0 or 1 keeps two apart.
+    pub fn interface(&self, file: u32, role: usize) -> Option<u32> {
+        let held = self.interfaces[role].load(Ordering::Relaxed);
+        (held >> 32 == u64::from(file)).then_some(held as u32)
+    }
+
+    /// Notes its interface in file `file`.
+    pub fn set_interface(&self, file: u32, role: usize, interface: u32) {
+        let held = u64::from(file) << 32 | u64::from(interface);
+        self.interfaces[role].store(held, Ordering::Relaxed);
+    }
+
+    /// Whether it is another process now.
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
+    }
+
+    fn retire(&self) {
+        self.stale.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The processes seen so far.
+#[derive(Debug)]
+pub struct Owners {
+    by_pid: HashMap<u32, Arc<Owner>, foldhash::fast::RandomState>,
+    proc: Box<Path>,
+}
+
+impl Owners {
+    /// Processes are looked up under `proc`, normally `/proc`.
+    pub fn new(proc: &Path) -> Self {
+        Self { by_pid: HashMap::default(), proc: proc.into() }
+    }
+
+    /// The process of an event that has one, looked up at first sight.
+    pub fn of(&mut self, event: &Event<'_>, comm: &str) -> Arc<Owner> {
+        if let Some(owner) = self.by_pid.get(&event.pid)
+            && !owner.is_stale()
+            && (comm.is_empty() || !owner.details.comm.is_empty())
+        {
+            return Arc::clone(owner);
+        }
+        let inherited = self.by_pid.get(&event.pid).map(|owner| owner.details.clone());
+        let mut details = proc::read(&self.proc, event.pid, inherited);
+        if details.comm.is_empty() {
+            comm.clone_into(&mut details.comm);
+        }
+        details.uid = details.uid.or(Some(event.uid));
+        self.insert(Owner::new(event.pid, event.netns, details))
+    }
+
+    /// What became of a process: exec or a reused pid. None where it is gone.
+    pub fn again(&self, pid: u32) -> Option<Arc<Owner>> {
+        self.by_pid.get(&pid).filter(|owner| !owner.is_stale()).map(Arc::clone)
+    }
+
+    /// A process with sockets runs another program now; of others nothing is
+    /// kept.
+    pub fn exec(&mut self, event: &Event<'_>) {
+        let Some(old) = self.by_pid.get(&event.pid) else { return };
+        old.retire();
+        let comm = event.comm();
+        let netns = old.netns;
+        // What /proc says may be of a yet later program; the comm is of this one.
+        let mut details = proc::read(&self.proc, event.pid, None);
+        if !comm.is_empty() && details.comm != comm {
+            details.comm = comm;
+            details.exe.clear();
+        }
+        if details.cgroups.is_empty() {
+            details.cgroups.clone_from(&old.details.cgroups);
+        }
+        details.uid = details.uid.or(Some(event.uid));
+        self.insert(Owner::new(event.pid, netns, details));
+    }
+
+    /// A child starts as a copy of its parent; if it lives too short to be
+    /// looked up, this is what is known.
+    pub fn fork(&mut self, child: u32, parent: u32) {
+        if let Some(old) = self.by_pid.remove(&child) {
+            old.retire();
+        }
+        if let Some(parent) = self.by_pid.get(&parent) {
+            let owner = Owner::new(child, parent.netns, parent.details.clone());
+            // To be looked up when it uses a socket.
+            owner.retire();
+            self.insert(owner);
+        }
+    }
+
+    /// A process ended: its pid may be given to another.
+    pub fn exit(&mut self, pid: u32) {
+        self.by_pid.remove(&pid);
+    }
+
+    fn insert(&mut self, owner: Owner) -> Arc<Owner> {
+        if self.by_pid.len() >= MAX_OWNERS {
+            self.by_pid.clear();
+        }
+        let owner = Arc::new(owner);
+        self.by_pid.insert(owner.pid, Arc::clone(&owner));
+        owner
+    }
+}
+
+/// Text for a name: control characters would break a reader's line.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// Appends `value` with blanks, control characters and `%` as `%XX` of their
+/// UTF-8 bytes.
+fn percent_encode(value: &str, out: &mut String) {
+    for c in value.chars() {
+        if c.is_whitespace() || c.is_control() || c == '%' {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The recording itself: probe, load, attach; then ring → writer until the
+//! end; then the counts.
+//!
+//! One thread reads the ring and makes packets; compressing and writing are
+//! the sink's thread. Prints nothing: what a user should know goes to `say`.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::backend::{Recorder, Settings, StartError, cgroup_mount};
+use super::command::Held;
+use super::counters::Counters;
+use super::ring::POLL_INTERVAL;
+use super::targets::{self, Found, Targets};
+use super::writer::{Clock, Loss, Summary, WriteError, WriteOptions, Writer};
+
+/// How often containers and cgroups are looked for again.
+const TARGET_INTERVAL: Duration = Duration::from_secs(1);
+
+/// After a command has ended, its last packets may be under way.
+const AFTERWARDS: Duration = Duration::from_millis(200);
+
+/// Rounds in which what is queued at the end is read: one takes 65,536 events.
+const LAST_ROUNDS: usize = 64;
+
+/// How long a command may take to end after Ctrl-C before the recording does.
+const INTERRUPT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is to be recorded, how, and until when.
+pub struct Options {
+    /// For the kernel side.
+    pub settings: Settings,
+    /// For the file.
+    pub write: WriteOptions,
+    /// Containers and cgroups to be resolved while recording.
+    pub targets: Targets,
+    /// Stop after this time.
+    pub duration: Option<Duration>,
+    /// Record this command; empty is none.
+    pub command: Vec<OsString>,
+}
+
+/// What the user may ask for while it runs.
+pub struct Control<'a> {
+    /// Set to end.
+    pub stop: &'a AtomicBool,
+    /// Set to be told the counts so far; cleared then.
+    pub status: &'a AtomicBool,
+    /// Takes lines for the user.
+    pub say: &'a mut dyn FnMut(Note<'_>),
+}
+
+/// Something a user should know while it runs.
+#[derive(Debug)]
+pub enum Note<'a> {
+    /// Recording has begun: all programs are attached.
+    Begun {
+        /// The running recorder.
+        recorder: &'a Recorder,
+    },
+    /// The counts so far, as asked for.
+    Status {
+        /// Of the programs.
+        counters: Counters,
+        /// Of the writer.
+        summary: &'a Summary,
+    },
+}
+
+/// How a recording ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was written.
+    pub summary: Summary,
+    /// What the programs counted.
+    pub counters: Counters,
+    /// Why writing ended early, if it did.
+    pub write_error: Option<WriteError>,
+    /// Why reading the ring ended early, if it did.
+    pub ring_error: Option<io::Error>,
+    /// How the command ended, if there was one and it did.
+    pub command: Option<ExitStatus>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Outcome {
+    /// Whether all that the filters let through is in the file.
+    pub fn is_complete(&self) -> bool {
+        self.write_error.is_none()
+            && self.ring_error.is_none()
+            && !self.counters.any_lost()
+            && self.summary.gap_bytes == 0
+    }
+}
+
+/// Why a recording could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No back end could be loaded and attached.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The output could not be created.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The command could not be started.
+    #[error("cannot start {name}: {source}")]
+    Command {
+        /// Its first word.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Records until the end.
+///
+/// # Errors
+///
+/// Only what stops it from beginning; later trouble is in the [`Outcome`].
+pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, RunError> {
+    let command = start_command(&options.command)?;
+    let mut found = Found::default();
+    let filter = &mut options.settings.filter;
+    filter.pids.extend(command.iter().map(Held::pid));
+    if !options.targets.is_empty() {
+        let mount = cgroup_mount();
+        found = options.targets.find(mount.as_deref());
+        filter.cgroups.extend(&found.cgroups);
+        filter.pids.extend(&found.pids);
+        // Those that come later are of the same kind as would be found now.
+        let whole = targets::has_cgroups();
+        filter.cgroups_later |= whole;
+        filter.pids_later |= !whole;
+    }
+    let recorder = Recorder::start(&options.settings)?;
+    options.write.back_end = recorder.back_end().to_string();
+    options.write.back_end_reason = reason(&recorder);
+    let writer = Writer::create(&options.write, Clock::now())?;
+    let begun = Instant::now();
+    let mut session =
+        Session { recorder, writer: Some(writer), command, found, trouble: Trouble::default() };
+    session.trouble.ring = session.recorder.scan().err();
+    (control.say)(Note::Begun { recorder: &session.recorder });
+    session.go();
+    session.record(&options, &mut control, begun);
+    Ok(session.finish(begun))
+}
+
+fn start_command(words: &[OsString]) -> Result<Option<Held>, RunError> {
+    let Some(name) = words.first() else { return Ok(None) };
+    let name = name.to_string_lossy().into_owned();
+    Held::start(words).map(Some).map_err(|source| RunError::Command { name, source })
+}
+
+/// Why this back end and no other, for the file.
+fn reason(recorder: &Recorder) -> String {
+    let refusals: Vec<String> = recorder.refusals().iter().map(ToString::to_string).collect();
+    if refusals.is_empty() { "the first choice".to_owned() } else { refusals.join("; ") }
+}
+
+/// What ended a part of it early.
+#[derive(Default)]
+struct Trouble {
+    write: Option<WriteError>,
+    ring: Option<io::Error>,
+    /// What was written until then.
+    written: Summary,
+}
+
+/// A recording under way.
+struct Session {
+    recorder: Recorder,
+    /// None once writing has failed.
+    writer: Option<Writer>,
+    command: Option<Held>,
+    found: Found,
+    trouble: Trouble,
+}
+
+impl Session {
+    fn go(&mut self) {
+        if let Some(command) = &self.command
+            && let Err(error) = command.go()
+        {
+            self.trouble.ring.get_or_insert(error);
+        }
+    }
+
+    /// Until the end: asked for, reached, or forced by trouble.
+    fn record(&mut self, options: &Options, control: &mut Control<'_>, begun: Instant) {
+        let mut looked = begun;
+        let mut interrupted: Option<Instant> = None;
+        let mut ended: Option<Instant> = None;
+        while self.writer.is_some() && self.trouble.ring.is_none() {
+            self.round();
+            if control.status.swap(false, Ordering::Relaxed) {
+                self.status(control);
+            }
+            if looked.elapsed() >= TARGET_INTERVAL {
+                looked = Instant::now();
+                self.look_again(&options.targets);
+            }
+            if ended.is_none() && self.command_has_ended() {
+                ended = Some(Instant::now());
+            }
+            let full = self.writer.as_ref().is_some_and(Writer::is_full);
+            let over = options.duration.is_some_and(|duration| begun.elapsed() >= duration);
+            if full || over || ended.is_some_and(|at| at.elapsed() >= AFTERWARDS) {
+                return;
+            }
+            if control.stop.load(Ordering::Relaxed)
+                && !self.waits_for_command(&mut interrupted, ended)
+            {
+                return;
+            }
+        }
+    }
+
+    /// What is queued goes to the writer; then it may flush.
+    fn round(&mut self) {
+        let now = Clock::boottime();
+        let Session { recorder, writer, trouble, .. } = self;
+        let Some(open) = writer else { return };
+        let mut failed = None;
+        let polled = recorder.poll(POLL_INTERVAL, &mut |event| {
+            if failed.is_none() {
+                failed = open.event(&event).err();
+            }
+        });
+        if let Err(error) = polled {
+            trouble.ring = Some(error);
+        }
+        let failed = failed.or_else(|| open.tick(now, &losses(&recorder.counters())).err());
+        if let Some(error) = failed {
+            trouble.written = open.summary().clone();
+            trouble.write = Some(error);
+            *writer = None;
+        }
+    }
+
+    fn status(&self, control: &mut Control<'_>) {
+        if let Some(writer) = &self.writer {
+            let counters = self.recorder.counters();
+            (control.say)(Note::Status { counters, summary: writer.summary() });
+        }
+    }
+
+    /// Containers and cgroups that have come since.
+    fn look_again(&mut self, targets: &Targets) {
+        if targets.is_empty() {
+            return;
+        }
+        let now = targets.find(cgroup_mount().as_deref());
+        // A full set is told by the counters of what the filters kept out.
+        for id in now.cgroups.difference(&self.found.cgroups) {
+            let _ = self.recorder.add_cgroup(*id);
+        }
+        for pid in now.pids.difference(&self.found.pids) {
+            let _ = self.recorder.add_pid(*pid);
+        }
+        self.found = now;
+    }
+
+    fn command_has_ended(&mut self) -> bool {
+        self.command.as_mut().is_some_and(|command| !matches!(command.ended(), Ok(None)))
+    }
+
+    /// After Ctrl-C a command that runs is given the time to end too.
+    fn waits_for_command(&self, interrupted: &mut Option<Instant>, ended: Option<Instant>) -> bool {
+        let Some(command) = &self.command else { return false };
+        let at = *interrupted.get_or_insert_with(|| {
+            command.interrupt();
+            Instant::now()
+        });
+        ended.is_none() && at.elapsed() < INTERRUPT_PATIENCE
+    }
+
+    /// Reads what is still queued, and closes the file.
+    fn finish(mut self, begun: Instant) -> Outcome {
+        // The ring is read to its end, but not for as long as others fill it.
+        for _ in 0..LAST_ROUNDS {
+            let before = self.recorder.counters().events;
+            self.round();
+            if self.recorder.counters().events == before {
+                break;
+            }
+        }
+        let counters = self.recorder.counters();
+        let elapsed = begun.elapsed();
+        let summary = match self.writer.take() {
+            None => std::mem::take(&mut self.trouble.written),
+            Some(writer) => {
+                let so_far = writer.summary().clone();
+                writer.finish(&losses(&counters)).unwrap_or_else(|error| {
+                    self.trouble.write = Some(error);
+                    so_far
+                })
+            }
+        };
+        let command = self.command.as_mut().and_then(|command| command.ended().ok().flatten());
+        let Trouble { write: write_error, ring: ring_error, .. } = self.trouble;
+        Outcome { summary, counters, write_error, ring_error, command, elapsed }
+    }
+}
+
+/// The programs' counts, as the file has them.
+fn losses(counters: &Counters) -> [Loss; 6] {
+    let loss = |reason, events, bytes| Loss { reason, events, bytes };
+    [
+        loss(
+            "ring",
+            counters.lost.saturating_sub(counters.recovered),
+            counters.lost_bytes.saturating_sub(counters.recovered_bytes),
+        ),
+        loss("ring_other", counters.lost_other, 0),
+        loss("unreadable", counters.unreadable, counters.unreadable_bytes),
+        loss("call_limit", counters.over_limit, counters.over_limit_bytes),
+        loss("table_full", counters.table_full, 0),
+        loss("missed_runs", counters.missed_runs, 0),
+    ]
+}

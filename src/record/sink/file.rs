@@ -1,0 +1,204 @@
+//! Files on disk: created for the owner only, never overwritten unasked, the
+//! oldest removed when there are too many or the disk is full.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::names::rotated;
+use super::{WriteError, Written};
+use crate::record::writer::options::{Output, WriteOptions};
+
+/// Payload of other people's connections: for the owner only.
+const MODE: u32 = 0o600;
+
+/// Files to remove at most for one write on a full disk: more means that what
+/// we remove is not what fills it.
+const MAX_REMOVALS: u32 = 16;
+
+/// The file being written and those before it.
+#[derive(Debug)]
+pub struct Files {
+    /// None is standard output.
+    pattern: Option<PathBuf>,
+    rotates: bool,
+    force: bool,
+    keep: Option<u32>,
+    out: File,
+    path: PathBuf,
+    /// Earlier files that are still there, oldest first.
+    earlier: VecDeque<PathBuf>,
+    /// Bytes of the present file.
+    position: u64,
+    /// Bytes of it that can be read whatever happens.
+    valid: u64,
+    size: Arc<AtomicU64>,
+    broken: bool,
+    written: Written,
+}
+
+impl Files {
+    /// Opens the first file.
+    pub fn create(options: &WriteOptions, time: u64) -> Result<Self, WriteError> {
+        let rotates = options.rotates();
+        let (pattern, path, out) = match &options.output {
+            Output::File(pattern) => {
+                let path = if rotates { rotated(pattern, 1, time) } else { pattern.clone() };
+                let out = open(&path, options.force)?;
+                (Some(pattern.clone()), path, out)
+            }
+            Output::Stdout => {
+                let path = PathBuf::from("-");
+                let out = io::stdout().as_fd().try_clone_to_owned();
+                let out =
+                    out.map_err(|source| WriteError::Create { path: path.clone(), source })?;
+                (None, path, File::from(out))
+            }
+        };
+        let written = Written {
+            files: 1,
+            last: pattern.as_ref().map(|_| path.clone()),
+            ..Written::default()
+        };
+        Ok(Self {
+            rotates: rotates && pattern.is_some(),
+            pattern,
+            force: options.force,
+            keep: options.keep,
+            out,
+            path,
+            earlier: VecDeque::new(),
+            position: 0,
+            valid: 0,
+            size: Arc::default(),
+            broken: false,
+            written,
+        })
+    }
+
+    /// Bytes of the present file, for another thread.
+    pub fn size(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.size)
+    }
+
+    /// The present file; `-` is standard output.
+    pub fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    /// What is written so far can be read, whatever comes.
+    pub fn mark_valid(&mut self) {
+        self.valid = self.position;
+    }
+
+    /// As [`Self::mark_valid`], at a flush.
+    pub fn flushed(&mut self) {
+        self.mark_valid();
+    }
+
+    /// Removes what cannot be read at the end, after a failed write.
+    pub fn cut_to_valid(&mut self) {
+        self.broken = true;
+        if self.pattern.is_some() {
+            // Best effort: the failure that led here is the one to be told.
+            let _ = self.out.set_len(self.valid);
+        }
+    }
+
+    /// Begins the next file. Standard output goes on as a new section.
+    pub fn next(&mut self, time: u64) -> Result<(), WriteError> {
+        self.written.files += 1;
+        let Some(pattern) = self.pattern.as_ref().filter(|_| self.rotates) else { return Ok(()) };
+        let path = rotated(pattern, self.written.files, time);
+        self.out = open(&path, self.force)?;
+        self.earlier.push_back(std::mem::replace(&mut self.path, path));
+        self.written.last = Some(self.path.clone());
+        self.position = 0;
+        self.valid = 0;
+        self.size.store(0, Ordering::Relaxed);
+        while self.keep.is_some_and(|keep| self.earlier.len() as u64 + 1 > u64::from(keep.max(1))) {
+            if self.remove_oldest() {
+                self.written.removed += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was written.
+    pub fn finish(self) -> Written {
+        self.written
+    }
+
+    fn remove_oldest(&mut self) -> bool {
+        // Gone already, or not ours to remove: not worth the recording's end.
+        self.earlier.pop_front().is_some_and(|path| std::fs::remove_file(path).is_ok())
+    }
+
+    /// Makes room on a full disk, where files may be dropped at all.
+    fn make_room(&mut self) -> bool {
+        if !self.rotates || self.keep.is_none() {
+            return false;
+        }
+        while !self.earlier.is_empty() {
+            if self.remove_oldest() {
+                self.written.removed_for_space += 1;
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Write for Files {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // gzip's encoder would write its trailer behind the cut.
+        if self.broken {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        let mut removals = 0;
+        let count = loop {
+            match self.out.write(bytes) {
+                Err(error) if is_full(&error) && removals < MAX_REMOVALS && self.make_room() => {
+                    removals += 1;
+                }
+                result => break result?,
+            }
+        };
+        self.position += count as u64;
+        self.written.bytes += count as u64;
+        self.size.store(self.position, Ordering::Relaxed);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The disk, the quota or the largest size of a file is used up.
+pub fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+fn open(path: &Path, force: bool) -> Result<File, WriteError> {
+    let fail = |source| WriteError::Create { path: path.to_owned(), source };
+    let mut options = OpenOptions::new();
+    options.write(true);
+    match path.symlink_metadata() {
+        // A pipe or a device: there is nothing to overwrite.
+        Ok(found) if !found.is_file() && !found.is_symlink() => {
+            return options.open(path).map_err(fail);
+        }
+        // Made anew rather than truncated: the mode is ours, and a link that
+        // someone put there is not followed.
+        Ok(_) if force => std::fs::remove_file(path).map_err(fail)?,
+        _ => {}
+    }
+    options.create_new(true).mode(MODE).open(path).map_err(fail)
+}

@@ -1,0 +1,244 @@
+//! What users name and the kernel does not know by that name: containers and
+//! cgroups by path, resolved to cgroup ids and process ids, again and again
+//! while recording, because containers come and go.
+//!
+//! Where cgroup2 is only mounted beside version 1 (hybrid), all processes
+//! share its root: then a container is its processes.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// How deep a tree of cgroups is followed; the kernel has no limit, and
+/// systemd with Kubernetes and a container inside makes some ten.
+const MAX_DEPTH: usize = 32;
+
+/// Shortest prefix of a container id that is taken for one. Shorter ones
+/// would hit parts of other names.
+const MIN_ID_PREFIX: usize = 4;
+
+/// Docker's own notes about each container, in a file of each.
+const DOCKER_CONTAINERS: &str = "/var/lib/docker/containers";
+
+/// Podman's and CRI-O's notes: one list for all.
+const CONTAINERS_LISTS: &[&str] =
+    &["/var/lib/containers/storage/overlay-containers/containers.json"];
+
+/// What is to be watched, as the user said it.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    /// Container ids, id prefixes or name prefixes.
+    pub containers: Vec<String>,
+    /// cgroup directories, absolute or below the cgroup2 mount.
+    pub cgroups: Vec<PathBuf>,
+}
+
+/// What it is at the moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// cgroup2 ids, those below included.
+    pub cgroups: HashSet<u64>,
+    /// Processes.
+    pub pids: HashSet<u32>,
+}
+
+impl Targets {
+    /// Whether nothing was named.
+    pub fn is_empty(&self) -> bool {
+        self.containers.is_empty() && self.cgroups.is_empty()
+    }
+
+    /// Looks for them now: cgroups where they tell processes apart, else processes.
+    /// `mount` is where cgroup2 is mounted, if it is.
+    pub fn find(&self, mount: Option<&Path>) -> Found {
+        let mut found = Found::default();
+        let ids = self.container_ids();
+        if let Some(mount) = mount {
+            for path in &self.cgroups {
+                let below = path.strip_prefix("/").unwrap_or(path);
+                let given = if path.starts_with(mount) { path.clone() } else { mount.join(below) };
+                tree(&given, MAX_DEPTH, &mut |_, id| {
+                    found.cgroups.insert(id);
+                });
+            }
+            if !ids.is_empty() {
+                tree(mount, MAX_DEPTH, &mut |path, id| {
+                    if names_one(&path.to_string_lossy(), &ids) {
+                        found.cgroups.insert(id);
+                    }
+                });
+            }
+        }
+        // The root is every process of a hybrid host: that is not what was asked.
+        found.cgroups.remove(&1);
+        if !has_cgroups() {
+            found.cgroups.clear();
+            self.processes(&ids, &mut found.pids);
+        }
+        found
+    }
+
+    /// Ids as given, and those that runtimes file under a name that begins so.
+    fn container_ids(&self) -> Vec<String> {
+        let mut ids: Vec<String> =
+            self.containers.iter().filter(|word| is_id_prefix(word)).cloned().collect();
+        if !self.containers.is_empty() {
+            for (id, name) in named_containers() {
+                if self.containers.iter().any(|word| name.starts_with(word.as_str())) {
+                    ids.push(id);
+                }
+            }
+        }
+        ids
+    }
+
+    fn processes(&self, ids: &[String], pids: &mut HashSet<u32>) {
+        let Ok(entries) = fs::read_dir("/proc") else { return };
+        for entry in entries.flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            // It may be gone again.
+            let Ok(text) = fs::read_to_string(entry.path().join("cgroup")) else { continue };
+            let in_cgroup = self.cgroups.iter().any(|wanted| {
+                text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|path| {
+                    path != "/" && Path::new(path).starts_with(Path::new("/").join(wanted))
+                })
+            });
+            if in_cgroup || names_one(&text, ids) {
+                pids.insert(pid);
+            }
+        }
+    }
+}
+
+/// Whether cgroup2 tells processes apart here: it is the only hierarchy.
+pub fn has_cgroups() -> bool {
+    fs::read_to_string("/proc/self/cgroup")
+        .is_ok_and(|text| text.lines().all(|line| line.starts_with("0::")))
+}
+
+/// Whether a word can be the beginning of a container id.
+fn is_id_prefix(word: &str) -> bool {
+    word.len() >= MIN_ID_PREFIX && word.len() <= 64 && word.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Whether a cgroup path has a component that is one of these containers:
+/// `docker-ID.scope`, `cri-containerd-ID.scope`, `crio-ID.scope`,
+/// `libpod-ID.scope` or `ID` itself.
+fn names_one(path: &str, ids: &[String]) -> bool {
+    path.split(['/', '\n', ':']).any(|component| {
+        let bare = component.strip_suffix(".scope").unwrap_or(component);
+        let id = bare.rsplit('-').next().unwrap_or(bare);
+        id.len() == 64
+            && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && ids.iter().any(|prefix| id.starts_with(prefix.as_str()))
+    })
+}
+
+/// Calls `each` with every cgroup below and at `path`.
+fn tree(path: &Path, depth: usize, each: &mut dyn FnMut(&Path, u64)) {
+    let Ok(meta) = fs::symlink_metadata(path) else { return };
+    if !meta.is_dir() {
+        return;
+    }
+    each(path, meta.ino());
+    if depth == 0 {
+        return;
+    }
+    let Ok(entries) = fs::read_dir(path) else { return };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            tree(&entry.path(), depth - 1, each);
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct DockerContainer {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Name")]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct ListedContainer {
+    id: String,
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+/// Containers with their names, as the runtimes on this host have filed them.
+fn named_containers() -> Vec<(String, String)> {
+    let mut named = Vec::new();
+    if let Ok(entries) = fs::read_dir(DOCKER_CONTAINERS) {
+        for entry in entries.flatten() {
+            let text = fs::read(entry.path().join("config.v2.json"));
+            if let Ok(container) = text.and_then(parse::<DockerContainer>) {
+                named.push((container.id, container.name.trim_start_matches('/').to_owned()));
+            }
+        }
+    }
+    for list in CONTAINERS_LISTS {
+        if let Ok(containers) = fs::read(list).and_then(parse::<Vec<ListedContainer>>) {
+            for container in containers {
+                named.extend(container.names.into_iter().map(|name| (container.id.clone(), name)));
+            }
+        }
+    }
+    named
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(text: Vec<u8>) -> io::Result<T> {
+    serde_json::from_slice(&text).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn containers_are_found_in_every_kind_of_cgroup_path() {
+        let ids = [ID[..12].to_owned()];
+        for path in [
+            format!("/system.slice/docker-{ID}.scope"),
+            format!("/kubepods.slice/kubepods-pod1_2.slice/cri-containerd-{ID}.scope"),
+            format!("/kubepods/burstable/pod1-2/{ID}"),
+            format!("/machine.slice/libpod-{ID}.scope/container"),
+            format!("12:memory:/docker/{ID}\n0::/\n"),
+        ] {
+            assert!(names_one(&path, &ids), "{path}");
+        }
+        assert!(!names_one("/system.slice/docker-fff.scope", &ids));
+        assert!(!names_one("/user.slice/session-0123456789ab.scope", &ids));
+    }
+
+    #[test]
+    fn a_word_that_is_no_id_is_only_a_name() {
+        assert!(is_id_prefix("0123abcd"));
+        assert!(!is_id_prefix("abc"));
+        assert!(!is_id_prefix("web-1"));
+    }
+
+    #[test]
+    fn cgroups_below_belong_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let child = dir.path().join(format!("docker-{ID}.scope/inner"));
+        fs::create_dir_all(&child).unwrap();
+        let mut found = Vec::new();
+        tree(dir.path(), MAX_DEPTH, &mut |path, id| {
+            if names_one(&path.to_string_lossy(), &[ID[..8].to_owned()]) {
+                found.push(id);
+            }
+        });
+        assert!(found.contains(&fs::metadata(&child).unwrap().ino()));
+        assert_eq!(found.len(), 2, "the container and what is inside, not its parent");
+    }
+}

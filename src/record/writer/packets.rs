@@ -1,0 +1,261 @@
+//! Packets → blocks in the sink's buffer: interfaces, times, counts, and when
+//! a file ends.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::options::WriteOptions;
+use super::summary::{Loss, Summary};
+use crate::record::connection::GapChange;
+use crate::record::owner::Owner;
+use crate::record::pcapng::{self, Direction, PacketHead, Statistics};
+use crate::record::sink::{Sink, WriteError, Written};
+use crate::record::synth::Segment;
+
+/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+/// HTTP/2 ports kept for the summary: more fit no command line.
+const MAX_HTTP2_PORTS: usize = 64;
+
+/// Time after which all that was recorded is readable, nanoseconds.
+const FLUSH_TIME: u64 = 1_000_000_000;
+
+/// Interface 0 of each section: packets of processes that are not known, and
+/// all that was lost, since a lost event has no process either.
+const UNKNOWN: &str = "unknown";
+
+/// What a packet has besides its bytes.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// Interface in the present file.
+    pub interface: u32,
+    /// Nanoseconds of CLOCK_BOOTTIME.
+    pub at: u64,
+    /// Sent by a local end.
+    pub sent: bool,
+    /// Events lost since the last packet that said so.
+    pub drops: u64,
+    /// Comments.
+    pub comments: &'a [String],
+}
+
+/// The packet writer.
+#[derive(Debug)]
+pub struct Packets {
+    sink: Sink,
+    clock: Clock,
+    /// Time of a packet or tick, nanoseconds of CLOCK_BOOTTIME.
+    now: u64,
+    os: String,
+    section: Vec<String>,
+    /// Number of the present file, from 1.
+    file: u32,
+    file_start: u64,
+    flushed: u64,
+    /// Packets of each interface of this file.
+    received: Vec<u64>,
+    rotate_size: Option<u64>,
+    rotate_time: Option<u64>,
+    flush_always: bool,
+    both_ends: bool,
+    told_lost: u32,
+    losses: Vec<Loss>,
+    http2_ports: BTreeSet<u16>,
+    /// What the summary counts here.
+    pub counts: Summary,
+}
+
+impl Packets {
+    /// Opens the first file and writes its section header.
+    pub fn create(options: &WriteOptions, clock: Clock, os: String) -> Result<Self, WriteError> {
+        let now = clock.start();
+        let sink = Sink::create(options, clock.wall(now))?;
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let mut packets = Self {
+            sink,
+            now,
+            os,
+            section: comments(options),
+            file: 0,
+            file_start: now,
+            flushed: now,
+            received: Vec::new(),
+            rotate_size: options.rotate_size,
+            rotate_time: options.rotate_time.map(nanos),
+            flush_always: options.output == super::options::Output::Stdout,
+            both_ends: options.both_ends,
+            told_lost: 0,
+            losses: Vec::new(),
+            http2_ports: BTreeSet::new(),
+            counts: Summary::default(),
+            clock,
+        };
+        packets.begin_file();
+        packets.sink.hand_over(true)?;
+        Ok(packets)
+    }
+
+    /// Number of the present file, from 1.
+    pub fn file(&self) -> u32 {
+        self.file
+    }
+
+    /// The interface of a process in the present file, described now if it is
+    /// not yet. With both ends kept, a process has one for each role.
+    pub fn interface(&mut self, owner: Option<&Owner>, server: bool) -> Result<u32, WriteError> {
+        let Some(owner) = owner else { return Ok(0) };
+        let role = usize::from(server && self.both_ends);
+        if let Some(interface) = owner.interface(self.file, role) {
+            return Ok(interface);
+        }
+        let interface = self.received.len() as u32;
+        let mut description = owner.description.clone();
+        if self.both_ends {
+            description.push_str(if server { "role=server " } else { "role=client " });
+        }
+        pcapng::interface(self.sink.buffer(), &owner.name, &description, &self.os);
+        self.received.push(0);
+        owner.set_interface(self.file, role, interface);
+        Ok(interface)
+    }
+
+    /// Writes a packet, then begins the next file if this one is full.
+    pub fn packet(&mut self, draft: &Draft<'_>, segment: &Segment<'_>) -> Result<(), WriteError> {
+        self.now = self.now.max(draft.at);
+        let headers = segment.headers();
+        let head = PacketHead {
+            interface: draft.interface,
+            time: self.clock.wall(draft.at),
+            captured: (headers + segment.payload.len()) as u32,
+            original: (headers + segment.length) as u32,
+        };
+        let direction = if draft.sent { Direction::Outbound } else { Direction::Inbound };
+        let buffer = self.sink.buffer();
+        pcapng::packet(buffer, head, direction, draft.drops, draft.comments, |out| {
+            segment.write(out);
+        });
+        self.counts.packets += 1;
+        self.counts.bytes += segment.payload.len() as u64;
+        self.counts.snapped_bytes += (segment.length - segment.payload.len()) as u64;
+        if let Some(received) = self.received.get_mut(draft.interface as usize) {
+            *received += 1;
+        }
+        if self.sink.is_due() {
+            self.sink.hand_over(false)?;
+            self.rotate_if_due()?;
+        }
+        Ok(())
+    }
+
+    /// Events lost since the last packet that told of any. `lost` is the
+    /// running count.
+    pub fn newly_lost(&mut self, lost: u32) -> u64 {
+        let new = lost.wrapping_sub(self.told_lost);
+        // Events of several CPUs may tell their counts out of order.
+        if new > u32::MAX / 2 {
+            return 0;
+        }
+        self.told_lost = lost;
+        u64::from(new)
+    }
+
+    /// A gap was left, or filled.
+    pub fn gaps(&mut self, change: GapChange) {
+        self.counts.gaps = self.counts.gaps.saturating_add_signed(change.ranges);
+        self.counts.gap_bytes = self.counts.gap_bytes.saturating_add_signed(change.bytes);
+    }
+
+    /// A connection has its first packet.
+    pub fn connection(&mut self) {
+        self.counts.connections += 1;
+    }
+
+    /// A client of HTTP/2 spoke to this port.
+    pub fn saw_http2(&mut self, port: u16) {
+        if self.http2_ports.len() < MAX_HTTP2_PORTS {
+            self.http2_ports.insert(port);
+        }
+    }
+
+    /// Flushes once a second, rotates by time. `losses` are running counts.
+    pub fn tick(&mut self, now: u64, losses: &[Loss]) -> Result<(), WriteError> {
+        self.now = self.now.max(now);
+        self.losses.clear();
+        self.losses.extend_from_slice(losses);
+        if self.flush_always || self.now.saturating_sub(self.flushed) >= FLUSH_TIME {
+            self.flushed = self.now;
+            self.sink.hand_over(true)?;
+        }
+        self.rotate_if_due()
+    }
+
+    /// Ends the last file.
+    pub fn finish(mut self, losses: &[Loss]) -> Result<(Summary, Written), WriteError> {
+        self.losses = losses.to_vec();
+        self.end_file();
+        self.counts.lost_events = self.losses.iter().map(|loss| loss.events).sum();
+        self.counts.losses = self.losses;
+        self.counts.http2_ports = self.http2_ports.into_iter().collect();
+        Ok((self.counts, self.sink.finish()?))
+    }
+
+    fn rotate_if_due(&mut self) -> Result<(), WriteError> {
+        let age = self.now.saturating_sub(self.file_start);
+        let large = self.rotate_size.is_some_and(|size| self.sink.file_size() >= size);
+        if !large && self.rotate_time.is_none_or(|time| age < time) {
+            return Ok(());
+        }
+        self.end_file();
+        self.clock.take_again();
+        self.file_start = self.now;
+        self.sink.next_file(self.clock.wall(self.now))?;
+        self.begin_file();
+        Ok(())
+    }
+
+    fn begin_file(&mut self) {
+        self.file += 1;
+        self.received.clear();
+        self.received.push(0);
+        let application = concat!("perisco ", env!("CARGO_PKG_VERSION"));
+        let buffer = self.sink.buffer();
+        pcapng::section(buffer, application, &self.os, &self.section);
+        let description = "owner=unknown ";
+        pcapng::interface(buffer, UNKNOWN, description, &self.os);
+    }
+
+    fn end_file(&mut self) {
+        let (start, end) = (self.clock.wall(self.file_start), self.clock.wall(self.now));
+        let lost: Vec<String> = self.losses.iter().flat_map(Loss::comments).collect();
+        let dropped = self.losses.iter().map(|loss| loss.events).sum();
+        for (interface, &received) in self.received.iter().enumerate() {
+            let first = interface == 0;
+            let statistics = Statistics {
+                interface: interface as u32,
+                start,
+                end,
+                received,
+                dropped: if first { dropped } else { 0 },
+                comments: if first { &lost } else { &[] },
+            };
+            pcapng::statistics(self.sink.buffer(), &statistics);
+        }
+    }
+}
+
+/// The section's comments.
+fn comments(options: &WriteOptions) -> Vec<String> {
+    let mut comments = vec![
+        format!("perisco.backend={}", options.back_end),
+        format!("perisco.backend_reason={}", options.back_end_reason),
+    ];
+    if options.snaplen > 0 {
+        comments.push(format!("perisco.snaplen={}", options.snaplen));
+    }
+    if options.both_ends {
+        comments.push("perisco.both_ends=true".to_owned());
+    }
+    comments
+}
