@@ -57,7 +57,11 @@ impl Http1 {
         let mut facts = Facts::default();
         let len = memo::read(rest, &mut facts)?;
         let used = input.len() - rest.len() + len;
-        self.whole_request(input, &line, &facts, Mark::new(from), out).then_some(used)
+        let begun = is_whole(&line, &facts);
+        if begun {
+            self.begin_lone(input, &line, &facts, Mark::new(from), out);
+        }
+        begun.then_some(used)
     }
 
     /// Whether nothing is open or in doubt, nor asked for that is not kept of
@@ -83,19 +87,29 @@ impl Http1 {
         mark: Mark,
         out: &mut Sink<'_>,
     ) -> bool {
-        let method = kind_of(line.method);
-        let plain = facts.is_plain() && facts.upgrade.is_none() && method != Method::Connect;
-        let whole = facts.request_framing() == Framing::None;
-        if !(plain && whole && self.is_alone(out)) {
-            return false;
+        let begun = is_whole(line, facts) && self.is_alone(out);
+        if begun {
+            self.begin_lone(input, line, facts, mark, out);
         }
+        begun
+    }
+
+    #[inline]
+    fn begin_lone(
+        &mut self,
+        input: &[u8],
+        line: &RequestLine<'_>,
+        facts: &Facts<'_>,
+        mark: Mark,
+        out: &mut Sink<'_>,
+    ) {
         let mut transaction = out.with_request(line.version.protocol());
         if let Some(message) = &mut transaction.request {
             (message.start, message.end, message.packet) = (mark.start, mark.end, mark.packet);
             plain_texts(message, input, line, facts.host);
         }
+        let method = kind_of(line.method);
         self.lone = Some(Lone { transaction, method, last: mark.last });
-        true
     }
 
     /// Puts the request that waits alone into the queue.
@@ -151,6 +165,15 @@ impl Http1 {
         out.boxed(transaction);
         Some(input.len() - body.len() + body_len)
     }
+}
+
+/// Whether a request is over with its head, and nothing about it is odd.
+#[inline]
+fn is_whole(line: &RequestLine<'_>, facts: &Facts<'_>) -> bool {
+    facts.is_plain()
+        && facts.upgrade.is_none()
+        && facts.request_framing() == Framing::None
+        && kind_of(line.method) != Method::Connect
 }
 
 /// The length of the body of a final response to a request that was neither
