@@ -14,6 +14,10 @@ use super::BATCH_BYTES;
 /// read, of a large one hardly more than its headers.
 const PREFETCH_LENGTH: usize = 768;
 
+/// Behind packets longer than this nothing is loaded: where the headers of
+/// the next ones are cannot be guessed.
+pub(super) const DENSE_PACKET: usize = 4096;
+
 /// Processors load lines of 64 bytes in pairs.
 const PREFETCH_STEP: usize = 128;
 
@@ -73,8 +77,10 @@ pub(crate) fn prefetch(data: &[u8], ahead: usize) {
 /// memory has the time to send the next.
 #[inline(always)]
 pub(crate) fn prefetch_next_batch(packet: &[u8]) {
-    for at in (0..packet.len().min(PREFETCH_LENGTH)).step_by(PREFETCH_STEP) {
-        prefetch(packet, BATCH_BYTES + at);
+    if packet.len() <= DENSE_PACKET {
+        for at in (0..packet.len().min(PREFETCH_LENGTH)).step_by(PREFETCH_STEP) {
+            prefetch(packet, BATCH_BYTES + at);
+        }
     }
 }
 
