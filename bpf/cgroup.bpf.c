@@ -13,7 +13,7 @@
 /* 17 × 32 KB: a packet of BIG TCP is at most 512 KB. */
 #define MAX_CHUNKS 17
 
-#define LOOPBACK_IFINDEX 1
+#define LOOPBACK_IFINDEX    1
 #define BPF_F_CURRENT_NETNS (-1L)
 
 /* Bytes of the payload to keep. */
@@ -23,7 +23,8 @@ static __always_inline __u32 kept(const struct packet *packet)
 }
 
 /* Makes `head` that of chunk `i` and returns how many bytes to copy. */
-static __always_inline __u32 set_chunk(struct perisco_event *head, const struct packet *packet, __u32 i)
+static __always_inline __u32 set_chunk(struct perisco_event *head, const struct packet *packet,
+				       __u32 i)
 {
 	__u32 keep = kept(packet), before = i * PERISCO_LARGE;
 	__u32 n = keep - before;
@@ -113,9 +114,10 @@ static __always_inline bool peer_is_here(struct __sk_buff *skb, const struct per
 static __always_inline __u32 chunks_to_copy(struct __sk_buff *skb, const struct perisco_event *head,
 					    const struct packet *packet, bool *again)
 {
-	struct missed_key key = {
-		.netns = head->netns, .seq = packet->seq, .source = packet->source, .destination = packet->destination
-	};
+	struct missed_key key = {.netns = head->netns,
+				 .seq = packet->seq,
+				 .source = packet->source,
+				 .destination = packet->destination};
 	__u32 *chunks, which;
 
 	/* Resets are often sent by no socket at all, so they are not left out. */
@@ -133,7 +135,8 @@ static __always_inline __u32 chunks_to_copy(struct __sk_buff *skb, const struct 
 /* Whether the filters let the packet of `head` through; fills in its role. */
 static __always_inline bool passes(struct perisco_event *head, __u32 payload)
 {
-	bool only_cgroups = filter_cgroups && !filter_pids && !filter_comms && !filter_exes && !filter_uids;
+	bool only_cgroups =
+		filter_cgroups && !filter_pids && !filter_comms && !filter_exes && !filter_uids;
 	__u8 process = UNKNOWN;
 
 	if (head->socket) {
@@ -189,16 +192,15 @@ static __always_inline bool fill_packet(struct perisco_event *head, struct __sk_
 }
 
 /* The arguments of `later_chunk`, in one number. */
-#define CHUNK_INDEX 0xff
+#define CHUNK_INDEX     0xff
 #define CHUNK_DIRECTION 8
-#define CHUNK_ROLE 9
-#define CHUNK_AGAIN 11
+#define CHUNK_ROLE      9
+#define CHUNK_AGAIN     11
 
 /*
- * Chunk 1 and later of a packet, if it is one of `which`; 1: the ring was full. A global function is
- * verified once, not once for each round of the loop that calls it, but 5.10
- * lets it take numbers and the context only: so it parses again, which is
- * little beside copying 32 KB.
+ * Chunk 1 and later of a packet, if it is one of `which`; 1: the ring was full. A global function
+ * is verified once, not once for each round of the loop that calls it, but 5.10 lets it take
+ * numbers and the context only: so it parses again, which is little beside copying 32 KB.
  */
 __noinline int later_chunk(struct __sk_buff *skb, __u32 what, __u32 which)
 {
@@ -208,7 +210,8 @@ __noinline int later_chunk(struct __sk_buff *skb, __u32 what, __u32 which)
 
 	if (i >= MAX_CHUNKS || !(which >> i & 1))
 		return 0;
-	if (!parse_packet(skb, &packet) || !fill_packet(&head, skb, &packet, what >> CHUNK_DIRECTION & 1))
+	if (!parse_packet(skb, &packet) ||
+	    !fill_packet(&head, skb, &packet, what >> CHUNK_DIRECTION & 1))
 		return 0;
 	if (i * PERISCO_LARGE >= kept(&packet))
 		return 0;
@@ -220,7 +223,8 @@ __noinline int later_chunk(struct __sk_buff *skb, __u32 what, __u32 which)
 static __always_inline __u32 send_payload(struct __sk_buff *skb, struct perisco_event *head,
 					  const struct packet *packet, __u32 which, bool again)
 {
-	__u32 what = head->direction << CHUNK_DIRECTION | head->role << CHUNK_ROLE | again << CHUNK_AGAIN;
+	__u32 what = head->direction << CHUNK_DIRECTION | head->role << CHUNK_ROLE |
+		     again << CHUNK_AGAIN;
 	__u32 keep = kept(packet), full = 0;
 
 	if (which & 1 && !send_chunk(skb, head, packet, 0, again))
@@ -258,10 +262,12 @@ static __always_inline int on_packet(struct __sk_buff *skb, __u8 direction)
 		return 1;
 	}
 	full = send_payload(skb, &head, &packet, chunks, again);
-	if (full && skip_loopback_ingress && direction == PERISCO_SENT && skb->ifindex == LOOPBACK_IFINDEX) {
-		struct missed_key key = {
-			.netns = head.netns, .seq = packet.seq, .source = packet.source, .destination = packet.destination
-		};
+	if (full && skip_loopback_ingress && direction == PERISCO_SENT &&
+	    skb->ifindex == LOOPBACK_IFINDEX) {
+		struct missed_key key = {.netns = head.netns,
+					 .seq = packet.seq,
+					 .source = packet.source,
+					 .destination = packet.destination};
 
 		bpf_map_update_elem(&missed, &key, &full, BPF_ANY);
 	}

@@ -13,9 +13,9 @@
 
 /* Payload bytes of the three sizes of ring reservations. A call or packet of
  * more is cut into several events, their `seq` going on. */
-#define PERISCO_SMALL 512
+#define PERISCO_SMALL  512
 #define PERISCO_MEDIUM 4096
-#define PERISCO_LARGE 32768
+#define PERISCO_LARGE  32768
 
 /* TASK_COMM_LEN of the kernel. */
 #define PERISCO_COMM 16
@@ -43,13 +43,13 @@
 #define PERISCO_LISTEN 8
 
 /* `direction`, as seen from the local end of the socket */
-#define PERISCO_SENT 0
+#define PERISCO_SENT     0
 #define PERISCO_RECEIVED 1
 
 /* `role` of the local end */
 #define PERISCO_ROLE_UNKNOWN 0
-#define PERISCO_ROLE_CLIENT 1
-#define PERISCO_ROLE_SERVER 2
+#define PERISCO_ROLE_CLIENT  1
+#define PERISCO_ROLE_SERVER  2
 
 /* `gap`: why fewer bytes follow than moved (`captured` < `length`). A reason
  * of 0 with `captured` < `length` is the snap length. */
@@ -75,23 +75,23 @@
 #define PERISCO_F_SNAPPED 16
 
 /* `tcp_flags`: those of the TCP header for packets; for CLOSE these */
-#define PERISCO_FIN_SENT 1
+#define PERISCO_FIN_SENT     1
 #define PERISCO_FIN_RECEIVED 2
-#define PERISCO_RESET 4
+#define PERISCO_RESET        4
 
 struct perisco_event {
-	__u64 at;	/* CLOCK_BOOTTIME, nanoseconds */
-	__u64 socket;	/* identity among live sockets: the address of struct sock; 0 none */
-	__u64 cgroup;	/* cgroup2 id of the socket or process; 0 unknown */
-	__u32 netns;	/* inode number of the network namespace; 0 unknown */
-	__u32 pid;	/* process (tgid) in the initial pid namespace; 0 unknown */
-	__u32 tid;	/* thread */
-	__u32 uid;	/* in the initial user namespace */
-	__u32 seq;	/* sequence number of the first byte that moved */
-	__u32 ack;	/* next byte expected from the other side, when the bytes moved */
-	__u32 length;	/* bytes that moved */
+	__u64 at;       /* CLOCK_BOOTTIME, nanoseconds */
+	__u64 socket;   /* identity among live sockets: the address of struct sock; 0 none */
+	__u64 cgroup;   /* cgroup2 id of the socket or process; 0 unknown */
+	__u32 netns;    /* inode number of the network namespace; 0 unknown */
+	__u32 pid;      /* process (tgid) in the initial pid namespace; 0 unknown */
+	__u32 tid;      /* thread */
+	__u32 uid;      /* in the initial user namespace */
+	__u32 seq;      /* sequence number of the first byte that moved */
+	__u32 ack;      /* next byte expected from the other side, when the bytes moved */
+	__u32 length;   /* bytes that moved */
 	__u32 captured; /* bytes that follow this header; at most PERISCO_LARGE */
-	__u32 lost;	/* events that found no room so far, running, all CPUs; wraps */
+	__u32 lost;     /* events that found no room so far, running, all CPUs; wraps */
 	__u16 local_port;
 	__u16 remote_port;
 	__u8 kind;
@@ -102,28 +102,29 @@ struct perisco_event {
 	__u8 gap;
 	__u8 flags;
 	__u8 unused;
-	__u8 local[16];	 /* IPv4 in the first four bytes, as on the wire; v4-mapped IPv6 is made IPv4 */
-	__u8 remote[16]; /* the same */
+	__u8 local[16]; /* IPv4 in the first four bytes, as on the wire; v4-mapped IPv6 is made IPv4
+			 */
+	__u8 remote[16];   /* the same */
 	__u32 reserved[2]; /* zero */
 };
 
 _Static_assert(sizeof(struct perisco_event) == 112, "layout of perisco_event");
 
 /* Counters, by index into the per-CPU array `counters`. */
-#define PERISCO_C_EVENTS 0	  /* events written to the ring */
-#define PERISCO_C_BYTES 1	  /* payload bytes written to the ring */
-#define PERISCO_C_LOST_RING 2	  /* data events that found the ring full */
-#define PERISCO_C_LOST_RING_BYTES 3 /* their payload */
-#define PERISCO_C_LOST_OTHER 4	  /* other events that found the ring full */
-#define PERISCO_C_UNREADABLE 5	  /* data events of unreadable memory */
+#define PERISCO_C_EVENTS           0 /* events written to the ring */
+#define PERISCO_C_BYTES            1 /* payload bytes written to the ring */
+#define PERISCO_C_LOST_RING        2 /* data events that found the ring full */
+#define PERISCO_C_LOST_RING_BYTES  3 /* their payload */
+#define PERISCO_C_LOST_OTHER       4 /* other events that found the ring full */
+#define PERISCO_C_UNREADABLE       5 /* data events of unreadable memory */
 #define PERISCO_C_UNREADABLE_BYTES 6
-#define PERISCO_C_LIMIT 7	  /* calls longer than what is copied */
-#define PERISCO_C_LIMIT_BYTES 8
-#define PERISCO_C_STATE 9	  /* calls not seen: a table was full, or programs were left out */
-#define PERISCO_C_FILTERED 10	  /* calls or packets with payload that the filters kept out */
-#define PERISCO_C_UNOWNED 11	  /* of these: kept out because the process was not known */
-#define PERISCO_C_RECOVERED 12	  /* of LOST_RING: copied from the other end after all */
-#define PERISCO_C_RECOVERED_BYTES 13
-#define PERISCO_COUNTERS 14
+#define PERISCO_C_LIMIT            7 /* calls longer than what is copied */
+#define PERISCO_C_LIMIT_BYTES      8
+#define PERISCO_C_STATE            9 /* calls not seen: a table was full, or programs were left out */
+#define PERISCO_C_FILTERED         10 /* calls or packets with payload that the filters kept out */
+#define PERISCO_C_UNOWNED          11 /* of these: kept out because the process was not known */
+#define PERISCO_C_RECOVERED        12 /* of LOST_RING: copied from the other end after all */
+#define PERISCO_C_RECOVERED_BYTES  13
+#define PERISCO_COUNTERS           14
 
 #endif

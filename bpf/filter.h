@@ -74,7 +74,7 @@ static __always_inline __u8 wants_process(const struct process *process)
 			return NO;
 	}
 	if (filter_exes) {
-		struct exe_key key = { .inode = process->exe_inode, .device = process->exe_device };
+		struct exe_key key = {.inode = process->exe_inode, .device = process->exe_device};
 
 		if (!bpf_map_lookup_elem(&exes, &key))
 			return NO;
@@ -94,12 +94,12 @@ static __always_inline bool has_port(__u16 port)
 static __always_inline bool in_nets(__u8 family, const __u8 *address)
 {
 	if (family == 4) {
-		struct net4_key key = { .prefix = 32 };
+		struct net4_key key = {.prefix = 32};
 
 		__builtin_memcpy(key.address, address, sizeof(key.address));
 		return bpf_map_lookup_elem(&nets4, &key);
 	}
-	struct net6_key key = { .prefix = 128 };
+	struct net6_key key = {.prefix = 128};
 
 	__builtin_memcpy(key.address, address, sizeof(key.address));
 	return bpf_map_lookup_elem(&nets6, &key);
@@ -110,7 +110,8 @@ static __always_inline bool wants_socket(const struct perisco_event *head)
 {
 	if (filter_ports && !has_port(head->local_port) && !has_port(head->remote_port))
 		return false;
-	if (filter_nets && !in_nets(head->family, head->local) && !in_nets(head->family, head->remote))
+	if (filter_nets && !in_nets(head->family, head->local) &&
+	    !in_nets(head->family, head->remote))
 		return false;
 	if (filter_netns && !bpf_map_lookup_elem(&netnses, &head->netns))
 		return false;
@@ -122,7 +123,8 @@ static __always_inline bool wants_socket(const struct perisco_event *head)
  * its process is wanted (YES, NO, UNKNOWN). Counts payload (if there is
  * `payload`) that is kept out.
  */
-static __always_inline bool wanted(const struct perisco_event *head, __u8 process, __u8 role, __u32 payload)
+static __always_inline bool wanted(const struct perisco_event *head, __u8 process, __u8 role,
+				   __u32 payload)
 {
 	if (!filters_processes()) {
 		/* The recorder's own is the only process kept out. */
@@ -141,7 +143,8 @@ static __always_inline bool wanted(const struct perisco_event *head, __u8 proces
 }
 
 /* Says who uses the socket. `confirmed`: in a call, so its thread is known. */
-static __always_inline void send_owner(struct perisco_event *head, const struct process *owner, bool confirmed)
+static __always_inline void send_owner(struct perisco_event *head, const struct process *owner,
+				       bool confirmed)
 {
 	head->kind = PERISCO_OWNER;
 	head->pid = owner->pid;
@@ -149,7 +152,7 @@ static __always_inline void send_owner(struct perisco_event *head, const struct 
 	head->uid = owner->uid;
 	head->cgroup = owner->cgroup;
 	head->flags = confirmed ? PERISCO_F_PROCESS : 0;
-	send_comm(head, owner->comm);
+	send_comm(head, owner->comm, false);
 }
 
 #endif

@@ -39,32 +39,32 @@
 /* `kind` of the memory. */
 enum {
 	OPAQUE, /* of a kind that is not known */
-	FLAT,	/* one user buffer (ITER_UBUF) */
-	USER,	/* struct iovec, user memory */
+	FLAT,   /* one user buffer (ITER_UBUF) */
+	USER,   /* struct iovec, user memory */
 	KERNEL, /* struct kvec */
-	PAGES,	/* struct bio_vec */
-	PIPE,	/* struct pipe_buffer of a pipe's ring */
-	PAGE,	/* one page, as tcp_sendpage has it */
+	PAGES,  /* struct bio_vec */
+	PIPE,   /* struct pipe_buffer of a pipe's ring */
+	PAGE,   /* one page, as tcp_sendpage has it */
 };
 
 /* A call whose bytes are being sent to the ring. */
 struct transfer {
 	struct perisco_event head; /* of the next event */
-	__u64 pieces;		   /* address of the next piece's descriptor; PIPE: its index */
-	__u64 ring;		   /* PIPE: the array, */
-	__u64 ring_mask;	   /* and its size less one */
-	__u64 skip;		   /* bytes of the next piece that were moved earlier */
-	__u64 at;		   /* rest of the current piece: address */
-	__u64 left;		   /* and length */
-	__u32 keep;		   /* bytes still to be copied */
-	__u32 rest;		   /* bytes moved beyond these */
-	__u32 unwound;		   /* bytes still to be walked back */
-	__u32 filled;		   /* bytes in `gathered` */
+	__u64 pieces;              /* address of the next piece's descriptor; PIPE: its index */
+	__u64 ring;                /* PIPE: the array, */
+	__u64 ring_mask;           /* and its size less one */
+	__u64 skip;                /* bytes of the next piece that were moved earlier */
+	__u64 at;                  /* rest of the current piece: address */
+	__u64 left;                /* and length */
+	__u32 keep;                /* bytes still to be copied */
+	__u32 rest;                /* bytes moved beyond these */
+	__u32 unwound;             /* bytes still to be walked back */
+	__u32 filled;              /* bytes in `gathered` */
 	__u8 kind;
 	__u8 in_kernel; /* the current piece is kernel memory */
-	__u8 gap;	/* PERISCO_GAP_*: why copying stopped */
-	__u8 rest_gap;	/* why `rest` is not copied */
-	__u8 busy;	/* taken by a program that has not ended */
+	__u8 gap;       /* PERISCO_GAP_*: why copying stopped */
+	__u8 rest_gap;  /* why `rest` is not copied */
+	__u8 busy;      /* taken by a program that has not ended */
 	__u8 unused[7];
 	/* Twice the size: the verifier knows neither sum of offset and length. */
 	__u8 gathered[2 * GATHER_BYTES];
@@ -115,7 +115,8 @@ static __always_inline int set_page(struct transfer *t, __u64 page, __u32 offset
 
 static __always_inline struct pipe_buffer *pipe_slot(const struct transfer *t)
 {
-	return (void *)(t->ring + (t->pieces & t->ring_mask) * bpf_core_type_size(struct pipe_buffer));
+	return (void *)(t->ring +
+			(t->pieces & t->ring_mask) * bpf_core_type_size(struct pipe_buffer));
 }
 
 /* Length of the piece that `t->pieces` names; -1 if it cannot be read. */
@@ -224,8 +225,8 @@ static __always_inline void move_on(struct transfer *t, __u32 n)
 
 /* READ of SEND_DATA: from the current piece. */
 #define READ_PIECE(to, n)                                                                          \
-	(t->in_kernel ? bpf_probe_read_kernel(to, n, (void *)t->at) :                              \
-			bpf_probe_read_user(to, n, (void *)t->at))
+	(t->in_kernel ? bpf_probe_read_kernel(to, n, (void *)t->at)                                \
+		      : bpf_probe_read_user(to, n, (void *)t->at))
 /* READ of SEND_DATA: what was put together. */
 #define READ_GATHERED(to, n) bpf_probe_read_kernel(to, n, t->gathered)
 
@@ -319,7 +320,8 @@ static __always_inline void send_gap(struct transfer *t, __u32 length, __u8 reas
 	send_head(&t->head);
 	t->head.seq += length;
 	count(reason == PERISCO_GAP_CALL_LIMIT ? PERISCO_C_LIMIT : PERISCO_C_UNREADABLE, 1);
-	count(reason == PERISCO_GAP_CALL_LIMIT ? PERISCO_C_LIMIT_BYTES : PERISCO_C_UNREADABLE_BYTES, length);
+	count(reason == PERISCO_GAP_CALL_LIMIT ? PERISCO_C_LIMIT_BYTES : PERISCO_C_UNREADABLE_BYTES,
+	      length);
 }
 
 /* Takes the entry `which`, empty: its head is to be filled, then where the bytes are. */

@@ -170,6 +170,7 @@ struct sock {
 
 struct inet_sock {
 	struct sock sk;
+	__be16 inet_sport;
 };
 
 struct inet_connection_sock {
@@ -300,25 +301,25 @@ struct bpf_iter__task_file {
 /* Asked for at load time, whether the kernel has a helper: the value is unused. */
 enum bpf_func_id {
 	BPF_FUNC_get_current_task_btf = 158, /* 5.11 */
-	BPF_FUNC_sock_from_file = 162,	     /* 5.11 */
+	BPF_FUNC_sock_from_file = 162,       /* 5.11 */
 };
 
 #pragma clang attribute pop
 
 /* Not relocated: part of the ABI. */
-#define AF_INET 2
-#define AF_INET6 10
-#define SOCK_STREAM 1
-#define MSG_OOB 0x1
-#define MSG_PEEK 0x2
+#define AF_INET      2
+#define AF_INET6     10
+#define SOCK_STREAM  1
+#define MSG_OOB      0x1
+#define MSG_PEEK     0x2
 #define MSG_ERRQUEUE 0x2000
 /* x86-64. */
-#define PAGE_SIZE 4096
-#define IPPROTO_TCP 6
-#define S_IFMT 0170000
-#define S_IFSOCK 0140000
-#define EPIPE 32
-#define ECONNRESET 104
+#define PAGE_SIZE    4096
+#define IPPROTO_TCP  6
+#define S_IFMT       0170000
+#define S_IFSOCK     0140000
+#define EPIPE        32
+#define ECONNRESET   104
 #define ECONNREFUSED 111
 
 /* Part of the ABI too, by way of tcp_info and BPF_TCP_*. */

@@ -65,8 +65,8 @@ struct {
 
 /* Yes, no, and not known yet. */
 #define UNKNOWN 0
-#define YES 1
-#define NO 2
+#define YES     1
+#define NO      2
 
 /* A process, as far as filters and owner events ask. */
 struct process {
@@ -82,12 +82,12 @@ struct process {
 /* What is known of a live socket. */
 struct socket_state {
 	struct process owner; /* pid 0: none known */
-	__u8 wanted;	      /* by the filters on processes: YES, NO, UNKNOWN */
-	__u8 role;	      /* PERISCO_ROLE_* */
-	__u8 confirmed;	      /* the owner was seen in a call, not only inferred */
-	__u8 opened;	      /* an OPEN event was sent */
-	__u32 read_to;	      /* socket back end: end of the last receive, */
-	__u8 has_read;	      /* if there was one */
+	__u8 wanted;          /* by the filters on processes: YES, NO, UNKNOWN */
+	__u8 role;            /* PERISCO_ROLE_* */
+	__u8 confirmed;       /* the owner was seen in a call, not only inferred */
+	__u8 opened;          /* an OPEN event was sent */
+	__u32 read_to;        /* socket back end: end of the last receive, */
+	__u8 has_read;        /* if there was one */
 	__u8 unused[7];
 };
 

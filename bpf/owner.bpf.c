@@ -24,7 +24,7 @@ static __always_inline void keep_state(const void *sk, const struct socket_state
 
 static __always_inline struct listener *listener_of(const struct perisco_event *head)
 {
-	struct listener_key key = { .netns = head->netns, .port = head->local_port };
+	struct listener_key key = {.netns = head->netns, .port = head->local_port};
 
 	return bpf_map_lookup_elem(&listeners, &key);
 }
@@ -45,7 +45,8 @@ static __always_inline void fill_next(struct perisco_event *head, struct tcp_soc
 	}
 }
 
-static __always_inline void send_open(struct perisco_event *head, struct socket_state *state, __u8 flags)
+static __always_inline void send_open(struct perisco_event *head, struct socket_state *state,
+				      __u8 flags)
 {
 	head->kind = PERISCO_OPEN;
 	head->role = state->role;
@@ -60,7 +61,7 @@ static __always_inline void send_open(struct perisco_event *head, struct socket_
 /* In the context of the process that connects. */
 static __always_inline void on_connect(struct sock *sk)
 {
-	struct socket_state state = { .role = PERISCO_ROLE_CLIENT, .confirmed = 1 };
+	struct socket_state state = {.role = PERISCO_ROLE_CLIENT, .confirmed = 1};
 
 	current_process(&state.owner);
 	state.wanted = wants_process(&state.owner);
@@ -71,10 +72,10 @@ static __always_inline void on_connect(struct sock *sk)
 static __always_inline void on_listen(struct sock *sk)
 {
 	struct perisco_event head;
-	struct listener listener = { .socket = (__u64)sk };
+	struct listener listener = {.socket = (__u64)sk};
 
 	fill_socket(&head, sk, false);
-	struct listener_key key = { .netns = head.netns, .port = head.local_port };
+	struct listener_key key = {.netns = head.netns, .port = head.local_port};
 
 	current_process(&listener.owner);
 	listener.wanted = wants_process(&listener.owner);
@@ -93,7 +94,8 @@ static __always_inline void on_listen(struct sock *sk)
 }
 
 /* Of a connection whose process has not been seen yet. */
-static __always_inline void infer_state(struct socket_state *state, const struct perisco_event *head, int from)
+static __always_inline void infer_state(struct socket_state *state,
+					const struct perisco_event *head, int from)
 {
 	struct listener *listener = from == TCP_SYN_RECV ? listener_of(head) : NULL;
 
@@ -133,8 +135,10 @@ static __always_inline void on_established(struct sock *sk, int from)
 /* How it ended, as far as the last state and the socket's error tell. */
 static __always_inline __u8 endings(struct sock *sk, int from)
 {
-	bool sent = from == TCP_FIN_WAIT1 || from == TCP_FIN_WAIT2 || from == TCP_CLOSING || from == TCP_LAST_ACK;
-	bool received = sk->__sk_common.skc_flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE) & 1;
+	bool sent = from == TCP_FIN_WAIT1 || from == TCP_FIN_WAIT2 || from == TCP_CLOSING ||
+		    from == TCP_LAST_ACK;
+	bool received =
+		sk->__sk_common.skc_flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE) & 1;
 	int error = sk->sk_err;
 	__u8 how = (sent ? PERISCO_FIN_SENT : 0) | (received ? PERISCO_FIN_RECEIVED : 0);
 
@@ -157,16 +161,19 @@ static __always_inline void on_closed(struct sock *sk, int from)
 	if (!tcp)
 		return;
 	fill_socket(&head, sk, false);
+	/* skc_num is 0 by now if the port was chosen by the kernel. */
+	head.local_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
 	if (from == TCP_LISTEN) {
 		struct listener *listener = listener_of(&head);
-		struct listener_key at = { .netns = head.netns, .port = head.local_port };
+		struct listener_key at = {.netns = head.netns, .port = head.local_port};
 
 		/* Another may listen there by now (SO_REUSEPORT, other address). */
 		if (listener && listener->socket == key)
 			bpf_map_delete_elem(&listeners, &at);
 		return;
 	}
-	if (wanted(&head, state ? state->wanted : UNKNOWN, state ? state->role : PERISCO_ROLE_UNKNOWN, 0)) {
+	if (wanted(&head, state ? state->wanted : UNKNOWN,
+		   state ? state->role : PERISCO_ROLE_UNKNOWN, 0)) {
 		head.kind = PERISCO_CLOSE;
 		head.seq = tcp->write_seq;
 		head.ack = tcp->rcv_nxt;
@@ -201,11 +208,11 @@ int BPF_PROG(socket_state_changed, struct sock *sk, int from, int to)
 
 /* This process uses the socket, whose state was someone else's or nobody's. Its
  * call has just moved `sent` or `received` bytes. */
-static __always_inline void new_owner(struct sock *sk, struct tcp_sock *tcp, struct socket_state *old,
-				      __u32 sent, __u32 received)
+static __always_inline void new_owner(struct sock *sk, struct tcp_sock *tcp,
+				      struct socket_state *old, __u32 sent, __u32 received)
 {
 	struct perisco_event head;
-	struct socket_state state = { .confirmed = 1 };
+	struct socket_state state = {.confirmed = 1};
 
 	current_process(&state.owner);
 	state.wanted = wants_process(&state.owner);
@@ -287,7 +294,8 @@ int BPF_PROG(process_exec)
 
 	fill_process(&head, PERISCO_EXEC);
 	bpf_get_current_comm(comm, sizeof(comm));
-	send_comm(&head, comm);
+	/* A process may live for milliseconds: its executable is asked for now. */
+	send_comm(&head, comm, true);
 	return 0;
 }
 
@@ -300,7 +308,8 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 
 	if (child->pid != child->tgid)
 		return 0;
-	if (filter_pids && bpf_map_lookup_elem(&pids, &of) && bpf_map_update_elem(&pids, &is, &yes, BPF_ANY))
+	if (filter_pids && bpf_map_lookup_elem(&pids, &of) &&
+	    bpf_map_update_elem(&pids, &is, &yes, BPF_ANY))
 		count(PERISCO_C_STATE, 1);
 	fill_process(&head, PERISCO_FORK);
 	head.pid = is;

@@ -8,7 +8,7 @@
 
 #include "sock.h"
 
-#define ETH_P_IP 0x0800
+#define ETH_P_IP   0x0800
 #define ETH_P_IPV6 0x86dd
 
 #define TCP_FIN 0x01
@@ -16,11 +16,11 @@
 #define TCP_RST 0x04
 
 /* IPv6 extension headers that a TCP packet may bring (RFC 8200, section 4). */
-#define NEXTHDR_HOP 0
-#define NEXTHDR_ROUTING 43
+#define NEXTHDR_HOP      0
+#define NEXTHDR_ROUTING  43
 #define NEXTHDR_FRAGMENT 44
-#define NEXTHDR_AUTH 51
-#define NEXTHDR_DEST 60
+#define NEXTHDR_AUTH     51
+#define NEXTHDR_DEST     60
 /* Each of them at most once, destination options twice: RFC 8200, 4.1. */
 #define MAX_EXTENSIONS 6
 

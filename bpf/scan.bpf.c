@@ -21,11 +21,13 @@ static __always_inline void process_of(struct process *process, struct task_stru
 		fill_exe(process, task, false);
 }
 
-static __always_inline void found_listener(struct perisco_event *head, const struct process *process)
+static __always_inline void found_listener(struct perisco_event *head,
+					   const struct process *process)
 {
-	struct listener_key key = { .netns = head->netns, .port = head->local_port };
+	struct listener_key key = {.netns = head->netns, .port = head->local_port};
 	struct listener *known = bpf_map_lookup_elem(&listeners, &key);
-	struct listener listener = { .owner = *process, .socket = head->socket, .wanted = wants_process(process) };
+	struct listener listener = {
+		.owner = *process, .socket = head->socket, .wanted = wants_process(process)};
 
 	/* Held by several processes: the first is named, unless a later one is wanted. */
 	if (known && (known->wanted == YES || listener.wanted != YES))
@@ -44,11 +46,11 @@ static __always_inline void found_listener(struct perisco_event *head, const str
 	send_head(head);
 }
 
-static __always_inline void found_connection(struct perisco_event *head, const struct process *process,
-					     __u8 tcp_state)
+static __always_inline void found_connection(struct perisco_event *head,
+					     const struct process *process, __u8 tcp_state)
 {
 	struct socket_state *known = state_of((void *)head->socket);
-	struct socket_state state = { .owner = *process, .wanted = wants_process(process) };
+	struct socket_state state = {.owner = *process, .wanted = wants_process(process)};
 
 	/* Seen since the programs were attached, or held by several processes. */
 	if (known && (known->confirmed || known->wanted == YES || state.wanted != YES))
@@ -69,7 +71,8 @@ static __always_inline void found_connection(struct perisco_event *head, const s
 	keep_state((void *)head->socket, &state);
 }
 
-static __always_inline void found(struct sock *sk, struct tcp_sock *tcp, struct task_struct *task, bool probe)
+static __always_inline void found(struct sock *sk, struct tcp_sock *tcp, struct task_struct *task,
+				  bool probe)
 {
 	struct perisco_event head;
 	struct process process;

@@ -70,7 +70,7 @@ static __always_inline void lost_other(void)
 		__u64 bounded_ = (n);                                                              \
 		bounded_ -= 1;                                                                     \
 		barrier_var(bounded_);                                                             \
-		bounded_ &= (size) - 1;                                                            \
+		bounded_ &= (size)-1;                                                              \
 		barrier_var(bounded_);                                                             \
 		bounded_ + 1;                                                                      \
 	})
@@ -136,8 +136,11 @@ static __always_inline int send_head(struct perisco_event *head)
 	return 0;
 }
 
-/* An event with a comm: OWNER, EXEC. */
-static __always_inline int send_comm(struct perisco_event *head, const char *comm)
+/*
+ * An event with a comm: OWNER, EXEC. `at_once` wakes the reader, for what it
+ * must look up while it is there.
+ */
+static __always_inline int send_comm(struct perisco_event *head, const char *comm, bool at_once)
 {
 	struct comm_event *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 
@@ -149,7 +152,7 @@ static __always_inline int send_comm(struct perisco_event *head, const char *com
 	head->lost = lost_events;
 	record->head = *head;
 	__builtin_memcpy(record->comm, comm, PERISCO_COMM);
-	bpf_ringbuf_submit(record, wake(sizeof(*record)));
+	bpf_ringbuf_submit(record, at_once ? BPF_RB_FORCE_WAKEUP : wake(sizeof(*record)));
 	count(PERISCO_C_EVENTS, 1);
 	return 0;
 }
@@ -186,8 +189,10 @@ static __always_inline void fill_addresses(struct perisco_event *head, struct so
 		return;
 	}
 	for (int i = 0; i < 4; i++) {
-		local.in6_u.u6_addr32[i] = SK(probe, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i]);
-		remote.in6_u.u6_addr32[i] = SK(probe, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32[i]);
+		local.in6_u.u6_addr32[i] =
+			SK(probe, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i]);
+		remote.in6_u.u6_addr32[i] =
+			SK(probe, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32[i]);
 	}
 	/* The remote decides: a listener's and a fresh socket's local may be `::`. */
 	if (is_mapped(remote.in6_u.u6_addr32)) {
@@ -205,8 +210,8 @@ static __always_inline bool is_tcp(struct sock *sk, bool probe)
 {
 	__u16 family = SK(probe, sk, __sk_common.skc_family);
 
-	return (family == AF_INET || family == AF_INET6) && SK(probe, sk, sk_protocol) == IPPROTO_TCP &&
-	       SK(probe, sk, sk_type) == SOCK_STREAM;
+	return (family == AF_INET || family == AF_INET6) &&
+	       SK(probe, sk, sk_protocol) == IPPROTO_TCP && SK(probe, sk, sk_type) == SOCK_STREAM;
 }
 
 /*

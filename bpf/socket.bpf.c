@@ -73,7 +73,8 @@ static __always_inline int send_begins(struct sock *sk)
  * Not if another thread has sent on the socket while this one waited for
  * memory, without the lock: what is whose cannot be told then.
  */
-static __always_inline bool in_one_piece(const struct send *send, struct sock *sk, __u32 end, __u32 moved)
+static __always_inline bool in_one_piece(const struct send *send, struct sock *sk, __u32 end,
+					 __u32 moved)
 {
 	__u32 advanced = end - send->seq;
 	__u8 state = sk->__sk_common.skc_state;
@@ -85,8 +86,8 @@ static __always_inline bool in_one_piece(const struct send *send, struct sock *s
 }
 
 /* The head of the events of a call of this process. NULL: not to be recorded. */
-static __always_inline struct transfer *begin(struct sock *sk, const struct socket_state *state, __u32 which,
-					      __u32 moved)
+static __always_inline struct transfer *begin(struct sock *sk, const struct socket_state *state,
+					      __u32 which, __u32 moved)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct transfer *t = take_transfer(which);
@@ -94,7 +95,8 @@ static __always_inline struct transfer *begin(struct sock *sk, const struct sock
 	if (!t)
 		return NULL;
 	fill_socket(&t->head, sk, false);
-	if (!wanted(&t->head, state ? state->wanted : UNKNOWN, state ? state->role : PERISCO_ROLE_UNKNOWN, moved)) {
+	if (!wanted(&t->head, state ? state->wanted : UNKNOWN,
+		    state ? state->role : PERISCO_ROLE_UNKNOWN, moved)) {
 		t->busy = 0;
 		return NULL;
 	}
@@ -153,7 +155,8 @@ static __always_inline bool fin_read(struct sock *sk, __u32 copied_seq)
 {
 	unsigned long flags = *(volatile unsigned long *)&sk->__sk_common.skc_flags;
 
-	return flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE) & 1 && copied_seq == TCP(sk, rcv_nxt);
+	return flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE) & 1 &&
+	       copied_seq == TCP(sk, rcv_nxt);
 }
 
 /*
@@ -213,8 +216,8 @@ int BPF_PROG(message_begins_again, struct sock *sk)
 	return send_begins(sk);
 }
 
-static __always_inline int on_message_sent(struct sock *sk, struct msghdr *message, __u64 size, int moved,
-					   __u32 which)
+static __always_inline int on_message_sent(struct sock *sk, struct msghdr *message, __u64 size,
+					   int moved, __u32 which)
 {
 	struct transfer *t = sent(sk, which, moved);
 
@@ -246,7 +249,8 @@ int BPF_PROG(page_begins, struct sock *sk)
 }
 
 SEC("fexit/do_tcp_sendpages")
-int BPF_PROG(page_sent, struct sock *sk, struct page *page, int offset, __u64 size, int flags, long moved)
+int BPF_PROG(page_sent, struct sock *sk, struct page *page, int offset, __u64 size, int flags,
+	     long moved)
 {
 	struct transfer *t = sent(sk, SENDING_PAGE, moved);
 
@@ -307,8 +311,8 @@ int message_received_again(__u64 *ctx)
 }
 
 SEC("fexit/tcp_splice_read")
-int BPF_PROG(spliced, struct socket *socket, long *position, struct pipe_inode_info *pipe, __u64 size,
-	     unsigned int flags, long moved)
+int BPF_PROG(spliced, struct socket *socket, long *position, struct pipe_inode_info *pipe,
+	     __u64 size, unsigned int flags, long moved)
 {
 	struct transfer *t;
 

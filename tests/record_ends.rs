@@ -252,6 +252,8 @@ fn filters_let_through_what_they_name() {
         get(&place, "/proxied/small.txt");
         let (status, said) = recorder.stop();
         assert!(status.success(), "{name}: {said}");
-        assert_eq!(paths(&place.file(&file)).len(), expected, "{name}: {said}");
+        let found = common::transactions_of(&place.file(&file));
+        assert_eq!(found.len(), expected, "{name}: {said}");
+        assert!(found.iter().all(|line| line["completeness"] == "complete"), "{name}: {found:#?}");
     }
 }

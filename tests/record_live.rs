@@ -114,6 +114,8 @@ fn who_said_it_is_known_at_both_ends() {
     });
     let process = &found[0]["process"];
     assert_eq!(process["client"]["comm"], "curl", "{process}");
+    let exe = process["client"]["exe"].as_str().expect("looked up while it was there");
+    assert!(exe.ends_with("/curl"), "{process}");
     assert_eq!(process["server"]["comm"], "nginx", "{process}");
     let pid = process["server"]["pid"].as_u64().expect("a pid");
     let exe = std::fs::read_link(format!("/proc/{pid}/exe")).expect("it still runs");

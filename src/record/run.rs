@@ -125,6 +125,8 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     let command = start_command(&options.command)?;
     let mut found = Found::default();
     let filter = &mut options.settings.filter;
+    let asked = std::mem::take(&mut filter.pids);
+    filter.pids = targets::with_children(&asked);
     filter.pids.extend(command.iter().map(Held::pid));
     if !options.targets.is_empty() {
         let mount = cgroup_mount();
@@ -143,6 +145,11 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     let begun = Instant::now();
     let mut session =
         Session { recorder, writer: Some(writer), command, found, trouble: Trouble::default() };
+    // Those that were forked while the programs were being loaded.
+    for pid in targets::with_children(&asked) {
+        // A full set is told by the counters of what the filters kept out.
+        let _ = session.recorder.add_pid(pid);
+    }
     session.trouble.ring = session.recorder.scan().err();
     (control.say)(Note::Begun { recorder: &session.recorder });
     session.go();

@@ -122,6 +122,39 @@ pub fn has_cgroups() -> bool {
         .is_ok_and(|text| text.lines().all(|line| line.starts_with("0::")))
 }
 
+/// These processes and all their children by now, grandchildren included.
+pub fn with_children(pids: &[u32]) -> Vec<u32> {
+    let parents = parents();
+    let mut family: Vec<u32> = pids.to_vec();
+    let mut next = 0;
+    while let Some(&parent) = family.get(next) {
+        let children = parents.iter().filter(|&&(_, of)| of == parent).map(|&(pid, _)| pid);
+        for child in children.collect::<Vec<_>>() {
+            if !family.contains(&child) {
+                family.push(child);
+            }
+        }
+        next += 1;
+    }
+    family
+}
+
+/// Each process and its parent.
+fn parents() -> Vec<(u32, u32)> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let parent = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may have blanks and parentheses itself.
+        let (_, after) = stat.rsplit_once(')')?;
+        after.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect()
+}
+
 /// Whether a word can be the beginning of a container id.
 fn is_id_prefix(word: &str) -> bool {
     word.len() >= MIN_ID_PREFIX && word.len() <= 64 && word.bytes().all(|b| b.is_ascii_hexdigit())
@@ -225,6 +258,16 @@ mod tests {
         assert!(is_id_prefix("0123abcd"));
         assert!(!is_id_prefix("abc"));
         assert!(!is_id_prefix("web-1"));
+    }
+
+    #[test]
+    fn children_are_found() {
+        let mut child = std::process::Command::new("sleep").arg("10").spawn().unwrap();
+        let family = with_children(&[std::process::id()]);
+        assert!(family.contains(&child.id()), "{family:?}");
+        assert_eq!(family[0], std::process::id());
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -228,8 +228,8 @@ fn read_input(input: Input) -> Vec<Packet> {
             found.interface = interface.name.clone().unwrap();
             found.description = interface.description.clone().unwrap();
             found.at = packet.at.unwrap().nanos() - OFFSET;
-            let comments = batch.comments.iter().filter(|(of, _)| *of == index);
-            found.comments = comments.map(|(_, comment)| comment.clone()).collect();
+            let comments = batch.comments.iter().filter(|comment| comment.packet == index);
+            found.comments = comments.map(|comment| comment.text.clone()).collect();
             packets.push(found);
         }
         if !more {

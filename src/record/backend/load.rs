@@ -237,6 +237,14 @@ pub(super) fn failure(error: &libbpf_rs::Error, hook: Hook, step: Step) -> Failu
     }
 }
 
+/// A back end in the kernel, attached nowhere yet.
+pub(super) struct Loaded {
+    pub skeleton: RecordSkel<'static>,
+    pub programs: Vec<Program>,
+    /// Programs that it does without, because the kernel refuses them.
+    pub refused: BTreeMap<String, Failure>,
+}
+
 /// Loads the programs of a back end, without those that are not needed and
 /// that the kernel refuses: these are told with their failures.
 ///
@@ -246,10 +254,10 @@ pub(super) fn failure(error: &libbpf_rs::Error, hook: Hook, step: Step) -> Failu
 pub(super) fn load_what_goes(
     plan: &Plan<'_>,
     mut programs: Vec<Program>,
-) -> Result<(RecordSkel<'static>, Vec<Program>, BTreeMap<String, Failure>), (Program, Failure)> {
+) -> Result<Loaded, (Program, Failure)> {
     let mut refused = BTreeMap::new();
     let first = match load(plan, &programs, false) {
-        Ok(skeleton) => return Ok((skeleton, programs, refused)),
+        Ok(skeleton) => return Ok(Loaded { skeleton, programs, refused }),
         Err(failure) => failure,
     };
     // The kernel says only that one of them failed: try each alone.
@@ -262,7 +270,7 @@ pub(super) fn load_what_goes(
     }
     let Some(any) = programs.first().cloned() else { return Err((unnamed(), first)) };
     match load(plan, &programs, false) {
-        Ok(skeleton) => Ok((skeleton, programs, refused)),
+        Ok(skeleton) => Ok(Loaded { skeleton, programs, refused }),
         Err(failure) => Err((any, failure)),
     }
 }

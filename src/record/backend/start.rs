@@ -74,8 +74,8 @@ impl Attached {
         let skip = whole_host && !settings.both_ends && settings.filter.is_symmetric();
         let plan = Plan { back_end, settings, skip_loopback_ingress: skip };
 
-        let (skeleton, programs, refused) =
-            load::load_what_goes(&plan, programs).map_err(|(program, failure)| {
+        let load::Loaded { skeleton, programs, refused } = load::load_what_goes(&plan, programs)
+            .map_err(|(program, failure)| {
                 load::refuse(format!("{} ({})", what(), program.name), &failure, facts)
             })?;
         for (name, failure) in &refused {

@@ -6,6 +6,7 @@
 
 mod emit;
 mod half;
+mod intake;
 mod matching;
 mod state;
 mod table;

@@ -254,11 +254,22 @@ impl Connections {
             (self.slots.len() - 1) as u32
         };
         self.newest.insert(key, at);
-        if let Some(older) = older {
-            // Its addresses are used again, so it is over on this side at least.
+        if let Some(older) = older
+            && self.is_replaced(older, side, event)
+        {
             self.close_soon(older);
         }
         Ok(at)
+    }
+
+    /// Whether the addresses of an end are used again: the connection is over,
+    /// whatever its other end still reads. The same addresses in another
+    /// namespace say nothing.
+    fn is_replaced(&self, older: u32, side: usize, event: &Event<'_>) -> bool {
+        let older = self.slots[older as usize].connection.as_deref();
+        older
+            .and_then(|older| older.ends[side].as_ref())
+            .is_some_and(|end| end.netns == event.netns)
     }
 
     /// The oldest connections of a pair of addresses make room.

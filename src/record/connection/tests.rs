@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use crate::record::event::{GapReason, Kind, close, tcp};
-use crate::record::testkit::{MS, Owned, Packet, START, Talk, outline, read, record, stream};
+use crate::record::testkit::{
+    MS, Owned, Packet, Party, START, Talk, options, outline, read, record, stream, writer,
+};
 use crate::record::writer::Summary;
 
 fn file(events: &[Owned]) -> (Vec<Packet>, Summary) {
@@ -60,9 +62,7 @@ fn ends_in_two_namespaces_are_one_connection_if_their_numbers_agree() {
 
     // The same addresses elsewhere, at the same time: another connection.
     let mut other = Talk { next: [5, 6], ..talk.clone() };
-    other.parties = other
-        .parties
-        .map(|party| super::super::testkit::Party { netns: party.netns + 10, ..party });
+    other.parties = other.parties.map(|party| Party { netns: party.netns + 10, ..party });
     let mut talk = Talk { next: base, at: START, ..talk };
     let (a, b) = (exchange(&mut talk), exchange(&mut other));
     let events: Vec<Owned> = a.into_iter().zip(b).flat_map(|(a, b)| [a, b]).collect();
@@ -74,6 +74,33 @@ fn ends_in_two_namespaces_are_one_connection_if_their_numbers_agree() {
     let (packets, summary) = file(&exchange(&mut talk));
     assert_eq!(summary.connections, 2);
     assert_eq!(packets.iter().map(|packet| packet.payload.len()).sum::<usize>(), 30);
+}
+
+/// Two pairs of namespaces with equal addresses, at once and for long.
+#[test]
+fn equal_addresses_elsewhere_do_not_end_a_connection() {
+    let mut talk = Talk::new("10.0.0.1:1000", "10.0.0.2:80");
+    let mut other = Talk { next: [5, 6], ..talk.clone() };
+    other.parties = other.parties.map(|party| Party { netns: party.netns + 10, ..party });
+    let mut events = [talk.open_both(), other.open_both()].concat();
+    let mut ticks = Vec::new();
+    for _ in 0..5 {
+        events.extend([talk.send(0, b"one"), other.send(0, b"two")].concat());
+        talk.at += 3000 * MS;
+        other.at = talk.at;
+        ticks.push((events.len(), talk.at));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path(), crate::record::writer::Compression::None);
+    let mut writer = writer(&options);
+    for (at, event) in events.iter().enumerate() {
+        writer.event(&event.event()).unwrap();
+        if let Some((_, now)) = ticks.iter().find(|(tick, _)| *tick == at + 1) {
+            writer.tick(*now, &[]).unwrap();
+        }
+    }
+    let summary = writer.finish(&[]).unwrap();
+    assert_eq!((summary.connections, summary.bytes, summary.gaps), (2, 30, 0));
 }
 
 #[test]
@@ -330,7 +357,7 @@ fn a_worker_that_takes_over_is_told() {
     let mut talk = Talk::local();
     let mut events = talk.open_both();
     events.extend(talk.send(0, b"request"));
-    talk.parties[1] = super::super::testkit::Party { pid: 4_000_009, comm: "worker", netns: 7 };
+    talk.parties[1] = Party { pid: 4_000_009, comm: "worker", netns: 7 };
     events.push(talk.owner(1));
     events.extend(talk.send(1, b"response"));
     let (packets, _) = file(&events);
@@ -463,7 +490,6 @@ proptest! {
 
 #[test]
 fn too_many_connections_make_room_and_are_counted() {
-    use crate::record::testkit::{options, writer};
     let dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&options(dir.path(), crate::record::writer::Compression::None));
     writer.connections = super::Connections::with_limit(10);

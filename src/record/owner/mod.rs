@@ -116,6 +116,8 @@ impl Owners {
         if let Some(owner) = self.by_pid.get(&event.pid)
             && !owner.is_stale()
             && (comm.is_empty() || !owner.details.comm.is_empty())
+            // Looked up at its exec, before it had a socket.
+            && (owner.netns != 0 || event.netns == 0)
         {
             return Arc::clone(owner);
         }
@@ -133,21 +135,23 @@ impl Owners {
         self.by_pid.get(&pid).filter(|owner| !owner.is_stale()).map(Arc::clone)
     }
 
-    /// A process with sockets runs another program now; of others nothing is
-    /// kept.
+    /// A process runs another program now. It is looked up at once, whether it
+    /// has sockets or not: many live shorter than their events wait.
     pub fn exec(&mut self, event: &Event<'_>) {
-        let Some(old) = self.by_pid.get(&event.pid) else { return };
-        old.retire();
+        let old = self.by_pid.get(&event.pid).cloned();
         let comm = event.comm();
-        let netns = old.netns;
+        let netns = old.as_ref().map_or(0, |old| old.netns);
         // What /proc says may be of a yet later program; the comm is of this one.
         let mut details = proc::read(&self.proc, event.pid, None);
         if !comm.is_empty() && details.comm != comm {
             details.comm = comm;
             details.exe.clear();
         }
-        if details.cgroups.is_empty() {
-            details.cgroups.clone_from(&old.details.cgroups);
+        if let Some(old) = old {
+            old.retire();
+            if details.cgroups.is_empty() {
+                details.cgroups.clone_from(&old.details.cgroups);
+            }
         }
         details.uid = details.uid.or(Some(event.uid));
         self.insert(Owner::new(event.pid, netns, details));

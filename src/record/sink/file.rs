@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::names::rotated;
 use super::{WriteError, Written};
@@ -20,6 +21,27 @@ const MODE: u32 = 0o600;
 /// Files to remove at most for one write on a full disk: more means that what
 /// we remove is not what fills it.
 const MAX_REMOVALS: u32 = 16;
+
+/// Bits of [`Progress`] for the size: 16 TiB, the limit of ext4.
+const SIZE_BITS: u32 = 44;
+
+/// How far the present file is: one word, because a size without the number
+/// of its file would be taken for that of the next.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// Bytes of file `number`; 0 while another is being written.
+    pub fn size(&self, number: u64) -> u64 {
+        let word = self.0.load(Ordering::Relaxed);
+        let low = (1 << SIZE_BITS) - 1;
+        if word >> SIZE_BITS == number << SIZE_BITS >> SIZE_BITS { word & low } else { 0 }
+    }
+
+    fn set(&self, number: u64, size: u64) {
+        self.0.store(number << SIZE_BITS | size.min((1 << SIZE_BITS) - 1), Ordering::Relaxed);
+    }
+}
 
 /// The file being written and those before it.
 #[derive(Debug)]
@@ -37,7 +59,9 @@ pub struct Files {
     position: u64,
     /// Bytes of it that can be read whatever happens.
     valid: u64,
-    size: Arc<AtomicU64>,
+    progress: Progress,
+    /// Takes files to be brought to the disk; None if there is no disk.
+    sync: Option<SyncSender<File>>,
     broken: bool,
     written: Written,
 }
@@ -60,6 +84,7 @@ impl Files {
                 (None, path, File::from(out))
             }
         };
+        let is_file = out.metadata().is_ok_and(|found| found.is_file());
         let written = Written {
             files: 1,
             last: pattern.as_ref().map(|_| path.clone()),
@@ -75,15 +100,16 @@ impl Files {
             earlier: VecDeque::new(),
             position: 0,
             valid: 0,
-            size: Arc::default(),
+            progress: Progress::default(),
+            sync: if is_file { syncer() } else { None },
             broken: false,
             written,
         })
     }
 
-    /// Bytes of the present file, for another thread.
-    pub fn size(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.size)
+    /// How far the present file is, for another thread.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// The present file; `-` is standard output.
@@ -96,9 +122,15 @@ impl Files {
         self.valid = self.position;
     }
 
-    /// As [`Self::mark_valid`], at a flush.
+    /// As [`Self::mark_valid`], at a flush: it is on its way to the disk, too.
     pub fn flushed(&mut self) {
         self.mark_valid();
+        if let Some(sync) = &self.sync
+            && let Ok(file) = self.out.try_clone()
+        {
+            // While one is under way, the next flush is soon enough.
+            let _ = sync.try_send(file);
+        }
     }
 
     /// Removes what cannot be read at the end, after a failed write.
@@ -120,7 +152,7 @@ impl Files {
         self.written.last = Some(self.path.clone());
         self.position = 0;
         self.valid = 0;
-        self.size.store(0, Ordering::Relaxed);
+        self.progress.set(self.written.files, 0);
         while self.keep.is_some_and(|keep| self.earlier.len() as u64 + 1 > u64::from(keep.max(1))) {
             if self.remove_oldest() {
                 self.written.removed += 1;
@@ -171,13 +203,26 @@ impl Write for Files {
         };
         self.position += count as u64;
         self.written.bytes += count as u64;
-        self.size.store(self.position, Ordering::Relaxed);
+        self.progress.set(self.written.files, self.position);
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A thread that brings files to the disk (fdatasync(2)), so that they survive
+/// a power cut while the writing thread goes on. It ends with its sender.
+fn syncer() -> Option<SyncSender<File>> {
+    let (sender, files) = sync_channel::<File>(1);
+    let run = move || {
+        for file in files {
+            // A disk that fails will fail the next write.
+            let _ = file.sync_data();
+        }
+    };
+    std::thread::Builder::new().name("sync".to_owned()).spawn(run).ok().map(|_| sender)
 }
 
 /// The disk, the quota or the largest size of a file is used up.

@@ -12,14 +12,12 @@ mod tests;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use super::writer::options::WriteOptions;
 use compress::Compressor;
-use file::Files;
+use file::{Files, Progress};
 
 /// Bytes of blocks after which a buffer is handed over: large enough that the
 /// channel costs nothing, small enough that two of them are in the cache.
@@ -111,7 +109,9 @@ pub struct Sink {
     buffer: Vec<u8>,
     jobs: Option<SyncSender<Job>>,
     empty: Receiver<Vec<u8>>,
-    size: Arc<AtomicU64>,
+    progress: Progress,
+    /// Number of the present file, from 1.
+    file: u64,
     thread: Option<JoinHandle<Result<Written, WriteError>>>,
 }
 
@@ -133,7 +133,7 @@ impl Sink {
     /// The file cannot be created, or no thread.
     pub fn create(options: &WriteOptions, time: u64) -> Result<Self, WriteError> {
         let files = Files::create(options, time)?;
-        let size = files.size();
+        let progress = files.progress();
         let compressor = Compressor::new(options, files)?;
         let (jobs, work) = sync_channel(BUFFERS);
         let (give_back, empty) = channel();
@@ -142,7 +142,7 @@ impl Sink {
             .spawn(move || run(compressor, &work, &give_back))
             .map_err(WriteError::Thread)?;
         let buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_SLACK);
-        Ok(Self { buffer, jobs: Some(jobs), empty, size, thread: Some(thread) })
+        Ok(Self { buffer, jobs: Some(jobs), empty, progress, file: 1, thread: Some(thread) })
     }
 
     /// Where whole blocks are appended.
@@ -157,7 +157,7 @@ impl Sink {
 
     /// Bytes of the present file, compressed, as far as the thread has come.
     pub fn file_size(&self) -> u64 {
-        self.size.load(Ordering::Relaxed)
+        self.progress.size(self.file)
     }
 
     /// Hands the buffer over; with `flush`, all of it is readable soon.
@@ -184,7 +184,7 @@ impl Sink {
     /// What the thread found.
     pub fn next_file(&mut self, time: u64) -> Result<(), WriteError> {
         self.hand_over(false)?;
-        self.size.store(0, Ordering::Relaxed);
+        self.file += 1;
         self.send(Job::NextFile { time })
     }
 

@@ -77,6 +77,9 @@ impl Writer {
     }
 
     fn socket(&mut self, event: &Event<'_>) -> Result<(), WriteError> {
+        if event.kind == Kind::Data {
+            self.packets.rotate_if_large()?;
+        }
         let family = |address: Option<std::net::SocketAddr>| address.map(|found| found.is_ipv4());
         let owner = self.owner(event);
         let sound = family(event.local) == family(event.remote);

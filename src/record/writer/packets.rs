@@ -41,6 +41,14 @@ pub struct Draft<'a> {
     pub comments: &'a [String],
 }
 
+/// Packets of an interface in a file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    received: u64,
+    /// Events that its packets say were lost before them.
+    dropped: u64,
+}
+
 /// The packet writer.
 #[derive(Debug)]
 pub struct Packets {
@@ -54,14 +62,16 @@ pub struct Packets {
     file: u32,
     file_start: u64,
     flushed: u64,
-    /// Packets of each interface of this file.
-    received: Vec<u64>,
+    /// Counts of each interface of this file.
+    interfaces: Vec<Counts>,
     rotate_size: Option<u64>,
     rotate_time: Option<u64>,
     flush_always: bool,
     both_ends: bool,
     told_lost: u32,
     losses: Vec<Loss>,
+    /// The losses that earlier files tell.
+    told_losses: Vec<Loss>,
     http2_ports: BTreeSet<u16>,
     /// What the summary counts here.
     pub counts: Summary,
@@ -81,13 +91,14 @@ impl Packets {
             file: 0,
             file_start: now,
             flushed: now,
-            received: Vec::new(),
+            interfaces: Vec::new(),
             rotate_size: options.rotate_size,
             rotate_time: options.rotate_time.map(nanos),
             flush_always: options.output == super::options::Output::Stdout,
             both_ends: options.both_ends,
             told_lost: 0,
             losses: Vec::new(),
+            told_losses: Vec::new(),
             http2_ports: BTreeSet::new(),
             counts: Summary::default(),
             clock,
@@ -110,13 +121,13 @@ impl Packets {
         if let Some(interface) = owner.interface(self.file, role) {
             return Ok(interface);
         }
-        let interface = self.received.len() as u32;
+        let interface = self.interfaces.len() as u32;
         let mut description = owner.description.clone();
         if self.both_ends {
             description.push_str(if server { "role=server " } else { "role=client " });
         }
         pcapng::interface(self.sink.buffer(), &owner.name, &description, &self.os);
-        self.received.push(0);
+        self.interfaces.push(Counts::default());
         owner.set_interface(self.file, role, interface);
         Ok(interface)
     }
@@ -139,12 +150,12 @@ impl Packets {
         self.counts.packets += 1;
         self.counts.bytes += segment.payload.len() as u64;
         self.counts.snapped_bytes += (segment.length - segment.payload.len()) as u64;
-        if let Some(received) = self.received.get_mut(draft.interface as usize) {
-            *received += 1;
+        if let Some(counts) = self.interfaces.get_mut(draft.interface as usize) {
+            counts.received += 1;
+            counts.dropped += draft.drops;
         }
         if self.sink.is_due() {
             self.sink.hand_over(false)?;
-            self.rotate_if_due()?;
         }
         Ok(())
     }
@@ -188,7 +199,17 @@ impl Packets {
             self.flushed = self.now;
             self.sink.hand_over(true)?;
         }
-        self.rotate_if_due()
+        let age = self.now.saturating_sub(self.file_start);
+        if self.rotate_time.is_some_and(|time| age >= time) { self.rotate() } else { Ok(()) }
+    }
+
+    /// Begins the next file if this one is large enough. Called before there
+    /// is more to write, so that no file is empty.
+    pub fn rotate_if_large(&mut self) -> Result<(), WriteError> {
+        if self.rotate_size.is_some_and(|size| self.sink.file_size() >= size) {
+            self.rotate()?;
+        }
+        Ok(())
     }
 
     /// Ends the last file.
@@ -201,12 +222,7 @@ impl Packets {
         Ok((self.counts, self.sink.finish()?))
     }
 
-    fn rotate_if_due(&mut self) -> Result<(), WriteError> {
-        let age = self.now.saturating_sub(self.file_start);
-        let large = self.rotate_size.is_some_and(|size| self.sink.file_size() >= size);
-        if !large && self.rotate_time.is_none_or(|time| age < time) {
-            return Ok(());
-        }
+    fn rotate(&mut self) -> Result<(), WriteError> {
         self.end_file();
         self.clock.take_again();
         self.file_start = self.now;
@@ -217,8 +233,8 @@ impl Packets {
 
     fn begin_file(&mut self) {
         self.file += 1;
-        self.received.clear();
-        self.received.push(0);
+        self.interfaces.clear();
+        self.interfaces.push(Counts::default());
         let application = concat!("perisco ", env!("CARGO_PKG_VERSION"));
         let buffer = self.sink.buffer();
         pcapng::section(buffer, application, &self.os, &self.section);
@@ -226,22 +242,49 @@ impl Packets {
         pcapng::interface(buffer, UNKNOWN, description, &self.os);
     }
 
+    /// Statistics: each interface has the drops that its packets told, the
+    /// first one the rest.
     fn end_file(&mut self) {
         let (start, end) = (self.clock.wall(self.file_start), self.clock.wall(self.now));
-        let lost: Vec<String> = self.losses.iter().flat_map(Loss::comments).collect();
-        let dropped = self.losses.iter().map(|loss| loss.events).sum();
-        for (interface, &received) in self.received.iter().enumerate() {
-            let first = interface == 0;
+        let losses = self.new_losses();
+        let comments: Vec<String> = losses.iter().flat_map(Loss::comments).collect();
+        let told: u64 = self.interfaces.iter().map(|counts| counts.dropped).sum();
+        let lost: u64 = losses.iter().map(|loss| loss.events).sum();
+        if let Some(unknown) = self.interfaces.first_mut() {
+            unknown.dropped += lost.saturating_sub(told);
+        }
+        for (interface, counts) in self.interfaces.iter().enumerate() {
             let statistics = Statistics {
                 interface: interface as u32,
                 start,
                 end,
-                received,
-                dropped: if first { dropped } else { 0 },
-                comments: if first { &lost } else { &[] },
+                received: counts.received,
+                dropped: counts.dropped,
+                comments: if interface == 0 { &comments } else { &[] },
             };
             pcapng::statistics(self.sink.buffer(), &statistics);
         }
+    }
+
+    /// What was lost since the file began.
+    fn new_losses(&mut self) -> Vec<Loss> {
+        let earlier = |reason: &str| {
+            self.told_losses
+                .iter()
+                .find(|told| told.reason == reason)
+                .map_or((0, 0), |told| (told.events, told.bytes))
+        };
+        let since = |loss: &Loss| {
+            let (events, bytes) = earlier(loss.reason);
+            Loss {
+                reason: loss.reason,
+                events: loss.events.saturating_sub(events),
+                bytes: loss.bytes.saturating_sub(bytes),
+            }
+        };
+        let losses = self.losses.iter().map(since).collect();
+        self.told_losses.clone_from(&self.losses);
+        losses
     }
 }
 

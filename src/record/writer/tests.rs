@@ -202,6 +202,36 @@ fn a_gap_is_marked_in_wireshark_with_the_count_of_drops() {
     assert_eq!(found, format!("2\t{}\n", size + 1));
 }
 
+/// Every file tells of its own losses, and each lost event is told once.
+#[test]
+fn losses_are_counted_once_over_all_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let options =
+        WriteOptions { rotate_time: Some(Duration::from_secs(1)), ..options(dir.path(), ZSTD) };
+    let mut writer = writer(&options);
+    let mut talk = Talk::local();
+    let ring = |events| [Loss { reason: "ring", events, bytes: 10 * events }];
+    write_all(&mut writer, &talk.open_both());
+    talk.send(0, b"lost");
+    talk.lost = 3;
+    write_all(&mut writer, &talk.send(0, b"after"));
+    writer.tick(START + 900 * MS, &ring(5)).unwrap();
+    writer.tick(START + 1200 * MS, &ring(5)).unwrap();
+    let summary = writer.finish(&ring(7)).unwrap();
+    assert_eq!((summary.lost_events, summary.losses), (7, ring(7).to_vec()));
+    let mut files: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for (file, drops) in files.iter().zip([5, 2]) {
+        let mut capture = Capture::open(vec![input(file)], OpenOptions::default()).unwrap();
+        let (mut batch, mut found) = (crate::pcap::Batch::default(), 0);
+        while capture.next_batch(&mut batch).unwrap() {
+            found += batch.drops;
+        }
+        assert_eq!(found + batch.drops, drops, "{file:?}");
+    }
+}
+
 #[test]
 fn the_analyzer_finds_the_transactions() {
     let dir = tempfile::tempdir().unwrap();
@@ -310,7 +340,6 @@ fn files_rotate_by_their_size_on_disk() {
         WriteOptions { rotate_size: Some(1_000_000), ..options(dir.path(), Compression::None) };
     let mut writer = writer(&options);
     let mut talk = Talk::local();
-    let mut sizes = Vec::new();
     write_all(&mut writer, &talk.open_both());
     for _ in 0..100 {
         write_all(&mut writer, &talk.send(0, REQUEST));
@@ -321,9 +350,11 @@ fn files_rotate_by_their_size_on_disk() {
         std::thread::sleep(Duration::from_millis(2));
     }
     assert!(writer.finish(&[]).unwrap().files >= 4);
-    for entry in fs::read_dir(dir.path()).unwrap() {
-        sizes.push(entry.unwrap().metadata().unwrap().len());
-    }
+    let mut files: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let sizes: Vec<u64> = files.iter().map(|file| fs::metadata(file).unwrap().len()).collect();
+    assert!(sizes[..sizes.len() - 1].iter().all(|&size| size >= 1_000_000), "{sizes:?}");
     // Looked at for each buffer; a few of them are under way.
     let most = 1_000_000 + 12 * (crate::record::sink::BUFFER_BYTES as u64);
     assert!(sizes.iter().all(|&size| size <= most), "{sizes:?}");
