@@ -155,7 +155,9 @@ impl<'a> Pipeline<'a> {
         if let Some(rest) = rest {
             feeder.deal_rest(round, rest);
         }
-        shards.iter_mut().for_each(|shard| shard.process(round, &run));
+        let payloads = round.payloads();
+        let work = Work::new(round, &payloads, &run);
+        shards.iter_mut().for_each(|shard| shard.process(&work));
     }
 
     /// Analyses the capture with all threads and returns the last round.
@@ -206,7 +208,8 @@ impl<'a> Pipeline<'a> {
             for shard in shards {
                 scope.spawn(move |_| {
                     shard.begin_round(run);
-                    shard.process(current, run);
+                    let payloads = current.payloads();
+                    shard.process(&Work::new(current, &payloads, run));
                 });
             }
             if last { Ok(false) } else { feeder.fill(next, current.remembered()) }

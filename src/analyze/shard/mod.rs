@@ -138,9 +138,8 @@ impl Shard {
     }
 
     /// Takes the segments of a round that were dealt to it, and ends the round.
-    pub fn process(&mut self, round: &Round, run: &Run<'_>) {
-        let payloads = round.payloads();
-        let work = Work::new(round, &payloads, run);
+    pub fn process(&mut self, work: &Work<'_>) {
+        let Work { round, payloads, .. } = work;
         let segments = round.segments.get(self.index).map_or(&[][..], Vec::as_slice);
         for (at, segment) in segments.iter().enumerate() {
             if let Some(next) = segments.get(at + PREFETCH_SEGMENTS)
@@ -149,9 +148,9 @@ impl Shard {
                 prefetch(payload, 0);
             }
             let payload = payloads.get(segment.payload).unwrap_or_default();
-            self.segment(segment, payload, &work);
+            self.segment(segment, payload, work);
         }
-        self.tick(&work);
+        self.tick(work);
     }
 
     /// Takes a segment and its payload.
