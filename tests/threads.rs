@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::model::{Packet, write_pcap};
 use common::{analyze, cases, difference, options};
 use perisco::analyze::report::Format;
 use perisco::pcap::Input;
@@ -20,6 +21,10 @@ fn run(format: Format, threads: usize) -> String {
 }
 
 fn many_connections() -> Vec<u8> {
+    common::synth::pcap(&packets_of_many_connections())
+}
+
+fn packets_of_many_connections() -> Vec<common::synth::Written> {
     let conversations = (0..60u16).map(|index| {
         let client = format!("10.0.{}.{}:{}", index % 7, index % 50 + 1, 40_000 + index * 17);
         let ends = [client.parse().expect("an address"), "10.9.9.9:80".parse().expect("one")];
@@ -27,7 +32,55 @@ fn many_connections() -> Vec<u8> {
         let conversation = common::synth::http1(ends, opened, 40);
         common::synth::Writer::new(&conversation, Default::default()).write(&conversation)
     });
-    common::synth::pcap(&common::synth::by_time(conversations.collect()))
+    common::synth::by_time(conversations.collect())
+}
+
+/// An Ethernet packet of IPv4 as two fragments (RFC 791 section 3.2).
+fn in_two(packet: &Packet, identification: u16) -> [Packet; 2] {
+    const ETHERNET: usize = 14;
+    /// Ethernet and IPv4 without options.
+    const HEADERS: usize = ETHERNET + 20;
+    /// Where the second begins, in units of 8 bytes: behind the TCP header.
+    const OFFSET: usize = 3;
+    let (headers, data) = packet.bytes.split_at(HEADERS);
+    let (first, second) = data.split_at(OFFSET * 8);
+    [(first, 0x2000), (second, OFFSET as u16)].map(|(data, place)| {
+        let mut bytes = headers.to_vec();
+        let length = (bytes.len() - ETHERNET + data.len()) as u16;
+        bytes[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&length.to_be_bytes());
+        bytes[ETHERNET + 4..ETHERNET + 6].copy_from_slice(&identification.to_be_bytes());
+        bytes[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&place.to_be_bytes());
+        bytes.extend_from_slice(data);
+        let original = bytes.len() as u32;
+        Packet { at: packet.at, link: packet.link, bytes, original }
+    })
+}
+
+/// A single thread works on segments as it reads them, but not on those that
+/// were in fragments: nobody must see that.
+#[test]
+fn fragments_change_nothing_for_any_number_of_threads() {
+    let whole: Vec<Packet> =
+        packets_of_many_connections().into_iter().map(|written| written.packet).collect();
+    let cut = whole.iter().enumerate().flat_map(|(index, packet)| {
+        // Long stretches without any: a round is 1,024 packets.
+        match index % 97 == 0 && index % 5000 < 2500 && packet.bytes.len() > 80 {
+            true => in_two(packet, index as u16).to_vec(),
+            false => vec![packet.clone()],
+        }
+    });
+    let cut: Vec<Packet> = cut.collect();
+    assert!(cut.len() > whole.len() + 10, "hardly any fragments");
+    let jsonl = |packets: &[Packet], threads| {
+        let inputs = vec![common::in_memory("one.pcap", write_pcap(packets))];
+        String::from_utf8(analyze(inputs, &options(Format::Jsonl, threads)).bytes).expect("UTF-8")
+    };
+    let expected = jsonl(&whole, 2);
+    assert!(expected.lines().count() > 2_000);
+    for threads in [1, 2] {
+        let found = jsonl(&cut, threads);
+        assert!(expected == found, "{threads} threads: {}", difference(&expected, &found));
+    }
 }
 
 #[test]

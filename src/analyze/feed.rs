@@ -1,6 +1,7 @@
 //! Packets to rounds: the one stage that sees every packet in order.
 //!
-//! Reads a batch, dissects it, and deals the segments out to the shards.
+//! Reads a batch, dissects it, and deals the segments out to the shards, or
+//! hands them on one by one where nobody else works.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,11 +9,11 @@ use std::collections::BTreeMap;
 use crate::analyze::flow::SegmentRef;
 use crate::analyze::flow::key::FlowKey;
 use crate::analyze::owner::Registry;
-use crate::analyze::packet::{Dissected, Dissector, Segment};
+use crate::analyze::packet::{Dissected, Dissector, Plain, Segment};
 use crate::analyze::reassembly::half::PayloadRef;
 use crate::analyze::report::{CaptureTotals, InputTotals};
 use crate::analyze::round::{Before, Round};
-use crate::pcap::{Capture, Interface, LinkType, PacketRef, PcapError};
+use crate::pcap::{Batch, Capture, Interface, LinkType, PacketRef, PcapError, prefetch_next_batch};
 use crate::time::{Timestamp, earliest, latest};
 
 /// How far a live stream's packet times may lie from the wall clock to take
@@ -53,26 +54,76 @@ impl Feeder {
         self.live
     }
 
-    /// Fills a round; false once nothing follows it.
-    pub fn fill(&mut self, round: &mut Round, before: Before) -> Result<bool, PcapError> {
+    /// Reads the packets of a round; false once nothing follows it.
+    pub fn read(&mut self, round: &mut Round, before: Before) -> Result<bool, PcapError> {
         self.rounds += 1;
         round.clear(self.rounds, before);
         let more = self.capture.next_batch(&mut round.batch)?;
         self.take_metadata(round);
         self.count(&round.batch.packets);
-        let batch = std::mem::take(&mut round.batch);
-        let number = self.totals.packets - batch.packets.len() as u64;
-        let slices = batch.slices();
-        for (packet, number) in batch.packets.iter().zip(number + 1..) {
-            let start = packet.offset as usize;
-            let chunk = slices.get(packet.chunk as usize);
-            let bytes = chunk.and_then(|chunk| chunk.get(start..start + packet.captured as usize));
-            self.packet(packet, number, bytes.unwrap_or_default(), round);
-        }
-        round.batch = batch;
         round.now = self.now();
         round.last_packet = self.totals.packets;
         Ok(more)
+    }
+
+    /// Reads a round and deals its segments out; false once nothing follows it.
+    pub fn fill(&mut self, round: &mut Round, before: Before) -> Result<bool, PcapError> {
+        let more = self.read(round, before)?;
+        self.deal(round, 0);
+        Ok(more)
+    }
+
+    /// Gives `take` the segments of a round that was read, while they are at
+    /// hand. It ends with the first that was put together from fragments,
+    /// since the round has to keep that one: [`Feeder::deal_rest`] goes on.
+    pub fn segments(
+        &mut self,
+        round: &Round,
+        mut take: impl FnMut(&SegmentRef, &[u8]),
+    ) -> Option<Rest> {
+        let slices = round.batch.slices();
+        let packets = numbered(&round.batch, &slices, round.last_packet, 0);
+        for (index, number, packet, bytes) in packets {
+            let Some(interface) = self.interfaces.get(packet.interface as usize) else { continue };
+            // Made where it is used: it is large.
+            if let Some(plain) = Dissector::plain(interface.link, bytes) {
+                self.totals.segments += 1;
+                take(&plain_segment(&plain, packet, number, self.rounds), plain.payload(bytes));
+                continue;
+            }
+            match self.any_segment(interface.link, packet, number, bytes) {
+                Some((segment, Cow::Borrowed(payload))) => take(&segment, payload),
+                Some((segment, Cow::Owned(payload))) => {
+                    return Some(Rest { segment, payload, next: index + 1 });
+                }
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// Deals out what [`Feeder::segments`] has not taken.
+    pub fn deal_rest(&mut self, round: &mut Round, rest: Rest) {
+        let payload = round.own(rest.payload);
+        round.deal(SegmentRef { payload, ..rest.segment });
+        self.deal(round, rest.next);
+    }
+
+    /// Deals out the segments of a round, from the packet of this index on.
+    fn deal(&mut self, round: &mut Round, from: usize) {
+        let batch = std::mem::take(&mut round.batch);
+        let slices = batch.slices();
+        for (_, number, packet, bytes) in numbered(&batch, &slices, round.last_packet, from) {
+            match self.segment(packet, number, bytes) {
+                Some((segment, Cow::Borrowed(_))) => round.deal(segment),
+                Some((segment, Cow::Owned(payload))) => {
+                    let payload = round.own(payload);
+                    round.deal(SegmentRef { payload, ..segment });
+                }
+                None => {}
+            }
+        }
+        round.batch = batch;
     }
 
     /// Adds up what the packet headers of the capture say.
@@ -121,83 +172,45 @@ impl Feeder {
         }
     }
 
-    #[inline]
-    fn packet(&mut self, packet: &PacketRef, number: u64, bytes: &[u8], round: &mut Round) {
-        let Some(interface) = self.interfaces.get(packet.interface as usize) else { return };
-        let Some(plain) = Dissector::plain(interface.link, bytes) else {
-            return self.packet_any(interface.link, packet, number, bytes, round);
+    /// The segment in a packet and its payload, where there is one. Where the
+    /// payload is owned, the segment does not say where it lies.
+    #[inline(always)]
+    fn segment<'b>(
+        &mut self,
+        packet: &PacketRef,
+        number: u64,
+        bytes: &'b [u8],
+    ) -> Option<(SegmentRef, Cow<'b, [u8]>)> {
+        let link = self.interfaces.get(packet.interface as usize)?.link;
+        let Some(plain) = Dissector::plain(link, bytes) else {
+            return self.any_segment(link, packet, number, bytes);
         };
         self.totals.segments += 1;
-        let (key, side) = FlowKey::of(plain.source(), plain.destination(), plain.v6());
-        round.deal(SegmentRef {
-            key,
-            side,
-            flags: plain.flags(),
-            seq: plain.seq(),
-            ack: plain.ack(),
-            window: plain.window(),
-            ip_id: plain.ip_id(),
-            wire_len: plain.payload_len,
-            payload: PayloadRef {
-                round: self.rounds,
-                chunk: packet.chunk,
-                // A chunk is shorter than 4 GiB.
-                offset: packet.offset.wrapping_add(plain.payload_at),
-                len: plain.payload_len,
-            },
-            at: packet.at,
-            packet: number,
-            interface: packet.interface,
-        });
+        let segment = plain_segment(&plain, packet, number, self.rounds);
+        Some((segment, Cow::Borrowed(plain.payload(bytes))))
     }
 
-    /// A packet that is not a plain segment.
+    /// The same of a packet that is not a plain segment.
     #[inline(never)]
-    fn packet_any(
+    fn any_segment<'b>(
         &mut self,
         link: LinkType,
         packet: &PacketRef,
         number: u64,
-        bytes: &[u8],
-        round: &mut Round,
-    ) {
-        let segment = match self.dissector.dissect_any(link, bytes, packet.original, packet.at) {
-            Dissected::Segment(segment) => segment,
-            Dissected::Fragment => return self.other(Cow::Borrowed("ip fragment")),
-            Dissected::Other(kind) => return self.other(Cow::Borrowed(kind)),
-            Dissected::Malformed(what) => {
-                return self.other(Cow::Owned(format!("malformed: {what}")));
+        bytes: &'b [u8],
+    ) -> Option<(SegmentRef, Cow<'b, [u8]>)> {
+        let other = match self.dissector.dissect_any(link, bytes, packet.original, packet.at) {
+            Dissected::Segment(segment) => {
+                self.totals.segments += 1;
+                return Some(placed(packet, number, bytes, segment, self.rounds));
             }
-            Dissected::UnsupportedLink(link) => {
-                return self.other(Cow::Owned(format!("unsupported link type {link}")));
-            }
+            Dissected::Fragment => Cow::Borrowed("ip fragment"),
+            Dissected::Other(kind) => Cow::Borrowed(kind),
+            Dissected::Malformed(what) => Cow::Owned(format!("malformed: {what}")),
+            Dissected::UnsupportedLink(link) => Cow::Owned(format!("unsupported link type {link}")),
         };
-        self.totals.segments += 1;
-        let (key, side) = FlowKey::new(
-            (segment.source, segment.source_port),
-            (segment.destination, segment.destination_port),
-        );
-        let place = locate(packet, bytes, &segment, self.rounds);
-        let Segment { flags, seq, ack, window, ip_id, wire_len, payload, .. } = segment;
-        let payload = match (place, payload) {
-            (Some(place), _) => place,
-            (None, Cow::Owned(payload)) => round.own(payload),
-            (None, Cow::Borrowed(payload)) => round.own(payload.to_vec()),
-        };
-        round.deal(SegmentRef {
-            key,
-            side,
-            flags,
-            seq,
-            ack,
-            window,
-            ip_id,
-            wire_len,
-            payload,
-            at: packet.at,
-            packet: number,
-            interface: packet.interface,
-        });
+        self.other(other);
+        None
     }
 
     fn other(&mut self, kind: Cow<'static, str>) {
@@ -229,6 +242,97 @@ impl Feeder {
         }
         self.totals
     }
+}
+
+/// What [`Feeder::segments`] leaves: a segment that was put together from
+/// fragments, and the packets after it.
+pub struct Rest {
+    segment: SegmentRef,
+    payload: Vec<u8>,
+    next: usize,
+}
+
+/// The packets of a batch from index `from` on: index, number and bytes;
+/// `last` is the number of the last. Loads what the next batch will look at.
+#[inline]
+fn numbered<'p>(
+    batch: &'p Batch,
+    slices: &'p [&'p [u8]],
+    last: u64,
+    from: usize,
+) -> impl Iterator<Item = (usize, u64, &'p PacketRef, &'p [u8])> {
+    let first = last + 1 - batch.packets.len() as u64;
+    batch.packets.iter().enumerate().skip(from).map(move |(index, packet)| {
+        let start = packet.offset as usize;
+        let chunk = slices.get(packet.chunk as usize);
+        let bytes = chunk.and_then(|chunk| chunk.get(start..start + packet.captured as usize));
+        let bytes = bytes.unwrap_or_default();
+        prefetch_next_batch(bytes);
+        (index, first + index as u64, packet, bytes)
+    })
+}
+
+/// A plain segment as shards take it.
+#[inline(always)]
+fn plain_segment(plain: &Plain<'_>, packet: &PacketRef, number: u64, round: u64) -> SegmentRef {
+    let (key, side) = FlowKey::of(plain.source(), plain.destination(), plain.v6());
+    SegmentRef {
+        key,
+        side,
+        flags: plain.flags(),
+        seq: plain.seq(),
+        ack: plain.ack(),
+        window: plain.window(),
+        ip_id: plain.ip_id(),
+        wire_len: plain.payload_len,
+        payload: PayloadRef {
+            round,
+            chunk: packet.chunk,
+            // A chunk is shorter than 4 GiB.
+            offset: packet.offset.wrapping_add(plain.payload_at),
+            len: plain.payload_len,
+        },
+        at: packet.at,
+        packet: number,
+        interface: packet.interface,
+    }
+}
+
+/// A segment as shards take it, and its payload: owned where it is not in the
+/// bytes of the packet.
+fn placed<'b>(
+    packet: &PacketRef,
+    number: u64,
+    bytes: &'b [u8],
+    segment: Segment<'b>,
+    round: u64,
+) -> (SegmentRef, Cow<'b, [u8]>) {
+    let (key, side) = FlowKey::new(
+        (segment.source, segment.source_port),
+        (segment.destination, segment.destination_port),
+    );
+    let place = locate(packet, bytes, &segment, round);
+    let Segment { flags, seq, ack, window, ip_id, wire_len, payload, .. } = segment;
+    let payload = match place {
+        Some(_) => payload,
+        None => Cow::Owned(payload.into_owned()),
+    };
+    let nowhere = PayloadRef { round, chunk: 0, offset: 0, len: 0 };
+    let segment = SegmentRef {
+        key,
+        side,
+        flags,
+        seq,
+        ack,
+        window,
+        ip_id,
+        wire_len,
+        payload: place.unwrap_or(nowhere),
+        at: packet.at,
+        packet: number,
+        interface: packet.interface,
+    };
+    (segment, payload)
 }
 
 /// Where a payload that was not put together from fragments lies.

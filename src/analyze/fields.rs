@@ -18,6 +18,20 @@ impl Span {
     fn len(self) -> usize {
         self.past.get() as usize - 1
     }
+
+    /// Its first `at` bytes, and what comes behind the byte after them.
+    #[inline]
+    pub fn split(self, at: usize) -> [Self; 2] {
+        let at = at.min(self.len()) as u32;
+        let rest = self.past.get().saturating_sub(at + 1);
+        [
+            Self { start: self.start, past: NonZeroU32::MIN.saturating_add(at) },
+            Self {
+                start: self.start + at + 1,
+                past: NonZeroU32::new(rest).unwrap_or(NonZeroU32::MIN),
+            },
+        ]
+    }
 }
 
 /// One header field, borrowed.
@@ -90,10 +104,12 @@ impl Fields {
         self.list().store(text)
     }
 
-    /// Makes room for so many bytes of text.
+    /// Keeps texts that are not fields.
     #[inline]
-    pub fn reserve(&mut self, bytes: usize) {
-        self.list().bytes.reserve(bytes);
+    pub fn store_all<const N: usize>(&mut self, texts: [&[u8]; N]) -> [Span; N] {
+        let list = self.list();
+        list.bytes.reserve(texts.iter().map(|text| text.len()).sum());
+        texts.map(|text| list.store(text))
     }
 
     /// The text of a span of this buffer; empty for a span of another one.
@@ -156,6 +172,18 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_is_split_at_a_byte_that_goes() {
+        let mut fields = Fields::default();
+        fields.store(b"before");
+        let line = fields.store(b"GET /");
+        let halves = |at| line.split(at).map(|span| fields.text(span));
+        assert_eq!(halves(3), [&b"GET"[..], b"/"]);
+        assert_eq!(halves(0), [&b""[..], b"ET /"]);
+        assert_eq!(halves(4), [&b"GET "[..], b""]);
+        assert_eq!(halves(9), [&b"GET /"[..], b""]);
+    }
 
     #[test]
     fn keeps_order_duplicates_and_unknown_values() {

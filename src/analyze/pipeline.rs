@@ -1,6 +1,7 @@
 //! Reads rounds and works on them with all threads.
 //!
-//! While the shards work on one round, one thread reads the next. Between
+//! While the shards work on one round, one thread reads the next; where there
+//! is only one thread, it works on each segment as it reads it. Between
 //! rounds everything stands still: connections that began get their numbers
 //! in the order of their first packets, and finished lines go out. So the
 //! output does not depend on how many threads there are.
@@ -16,7 +17,7 @@ use crate::analyze::report::log::LogLine;
 use crate::analyze::report::sorter::{SortError, Sorter};
 use crate::analyze::report::{Aggregate, CaptureTotals, Format, Report, csv};
 use crate::analyze::round::{Before, Round};
-use crate::analyze::shard::{LogEvent, Run, Shard};
+use crate::analyze::shard::{LogEvent, Run, Shard, Work};
 use crate::pcap::{Capture, PcapError};
 use crate::time::{Timestamp, earliest};
 
@@ -82,21 +83,11 @@ pub fn run(
         .then(|| rayon::ThreadPoolBuilder::new().num_threads(options.threads).build())
         .transpose()?;
     pipeline.begin(out)?;
-    let (mut current, mut next) = (Round::default(), Round::default());
-    let mut more = pipeline.feeder.fill(&mut current, Before::new())?;
-    loop {
-        let last = !more || control.stop.load(Ordering::Relaxed);
-        if last {
-            pipeline.totals_interrupted(more);
-        }
-        more = pipeline.round(&current, &mut next, last, pool.as_ref())?;
-        pipeline.settle(&current, control, out)?;
-        if last {
-            break;
-        }
-        std::mem::swap(&mut current, &mut next);
-    }
-    pipeline.finish(&current, pool.as_ref(), control, out)
+    let last = match &pool {
+        None => pipeline.alone(control, out)?,
+        Some(pool) => pipeline.together(pool, control, out)?,
+    };
+    pipeline.finish(&last, pool.as_ref(), control, out)
 }
 
 struct Pipeline<'a> {
@@ -133,8 +124,73 @@ impl<'a> Pipeline<'a> {
         Ok(())
     }
 
-    fn totals_interrupted(&mut self, more: bool) {
-        self.feeder.totals.interrupted = more;
+    /// Analyses the capture on this thread and returns the last round: works
+    /// on each segment as soon as it is dissected, while it is at hand.
+    fn alone(&mut self, control: &Control<'_>, out: &mut dyn Write) -> Result<Round, AnalyzeError> {
+        let mut round = Round::default();
+        loop {
+            let before = round.remembered();
+            let more = self.feeder.read(&mut round, before)?;
+            let last = self.is_last(more, control);
+            self.work_alone(&mut round);
+            self.settle(&round, control, out)?;
+            if last {
+                return Ok(round);
+            }
+        }
+    }
+
+    fn work_alone(&mut self, round: &mut Round) {
+        self.learn_interfaces(round);
+        let Self { feeder, shards, options, interfaces, .. } = self;
+        let run = Run::new(options, interfaces);
+        shards.iter_mut().for_each(|shard| shard.begin_round(&run));
+        let payloads = round.payloads();
+        let work = Work::new(round, &payloads, &run);
+        let rest = feeder.segments(round, |segment, payload| {
+            if let Some(shard) = shards.get_mut(segment.key.shard(SHARDS)) {
+                shard.segment(segment, payload, &work);
+            }
+        });
+        if let Some(rest) = rest {
+            feeder.deal_rest(round, rest);
+        }
+        let payloads = round.payloads();
+        let work = Work::new(round, &payloads, &run);
+        shards.iter_mut().for_each(|shard| shard.process(&work));
+    }
+
+    /// Analyses the capture with all threads and returns the last round.
+    fn together(
+        &mut self,
+        pool: &rayon::ThreadPool,
+        control: &Control<'_>,
+        out: &mut dyn Write,
+    ) -> Result<Round, AnalyzeError> {
+        let (mut current, mut next) = (Round::default(), Round::default());
+        let mut more = self.feeder.fill(&mut current, Before::new())?;
+        loop {
+            let last = self.is_last(more, control);
+            more = self.round(&current, &mut next, last, pool)?;
+            self.settle(&current, control, out)?;
+            if last {
+                return Ok(current);
+            }
+            std::mem::swap(&mut current, &mut next);
+        }
+    }
+
+    /// Whether a round that was read is the last, and notes why.
+    fn is_last(&mut self, more: bool, control: &Control<'_>) -> bool {
+        let last = !more || control.stop.load(Ordering::Relaxed);
+        if last {
+            self.feeder.totals.interrupted = more;
+        }
+        last
+    }
+
+    fn learn_interfaces(&mut self, round: &Round) {
+        self.interfaces.extend(round.batch.interfaces.iter().map(|i| i.name.clone()));
     }
 
     /// Works on `current` and reads `next`, unless this is the last round.
@@ -143,32 +199,21 @@ impl<'a> Pipeline<'a> {
         current: &Round,
         next: &mut Round,
         last: bool,
-        pool: Option<&rayon::ThreadPool>,
+        pool: &rayon::ThreadPool,
     ) -> Result<bool, PcapError> {
-        self.interfaces.extend(current.batch.interfaces.iter().map(|i| i.name.clone()));
-        let run = Run {
-            options: self.options,
-            wants: self.options.wants(),
-            interfaces: &self.interfaces,
-        };
-        let feeder = &mut self.feeder;
-        let shards = &mut self.shards;
-        let mut fill = || {
-            if last { Ok(false) } else { feeder.fill(next, current.remembered()) }
-        };
-        match pool {
-            None => {
-                shards.iter_mut().for_each(|shard| shard.process(current, &run));
-                fill()
+        self.learn_interfaces(current);
+        let Self { feeder, shards, options, interfaces, .. } = self;
+        let run = &Run::new(options, interfaces);
+        pool.scope(|scope| {
+            for shard in shards {
+                scope.spawn(move |_| {
+                    shard.begin_round(run);
+                    let payloads = current.payloads();
+                    shard.process(&Work::new(current, &payloads, run));
+                });
             }
-            Some(pool) => pool.scope(|scope| {
-                for shard in shards {
-                    let run = &run;
-                    scope.spawn(move |_| shard.process(current, run));
-                }
-                fill()
-            }),
-        }
+            if last { Ok(false) } else { feeder.fill(next, current.remembered()) }
+        })
     }
 
     /// Numbers new connections and lets out what is ready.
@@ -256,11 +301,7 @@ impl<'a> Pipeline<'a> {
         control: &Control<'_>,
         out: &mut dyn Write,
     ) -> Result<Analysis, AnalyzeError> {
-        let run = Run {
-            options: self.options,
-            wants: self.options.wants(),
-            interfaces: &self.interfaces,
-        };
+        let run = Run::new(self.options, &self.interfaces);
         let shards = &mut self.shards;
         match pool {
             None => shards.iter_mut().for_each(|shard| shard.finish(round, &run)),

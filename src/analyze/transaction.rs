@@ -38,6 +38,16 @@ pub struct Message {
 }
 
 impl Message {
+    /// Makes it one of which nothing is known yet, keeping the memory of its lists.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.head.clear();
+        self.trailers.clear();
+        (self.method, self.scheme, self.authority, self.path) = (None, None, None, None);
+        (self.status, self.start, self.end) = (None, None, None);
+        (self.body_bytes, self.packet) = (0, 0);
+    }
+
     /// Counts a piece of the message captured at `at` into its start and
     /// returns the latest time so far.
     pub fn seen(&mut self, at: Option<Timestamp>, so_far: Option<Timestamp>) -> Option<Timestamp> {
@@ -262,9 +272,15 @@ impl Transaction {
 
     /// Makes it one of which nothing is known yet, keeping the memory of its lists.
     pub fn reset(&mut self, protocol: &'static str) {
+        self.reset_but_request(protocol);
+        self.request = None;
+    }
+
+    /// The same, but the request stays as it is.
+    #[inline]
+    pub fn reset_but_request(&mut self, protocol: &'static str) {
         self.protocol = protocol;
         self.stream = None;
-        self.request = None;
         self.response = None;
         self.grpc = None;
         self.outcome = Outcome::Unknown;

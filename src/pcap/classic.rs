@@ -205,7 +205,6 @@ impl Walk {
             if rest.len() < length {
                 break Halt::Need(length);
             }
-            walk::prefetch(rest, length);
             // At most 2^32 s and 2^32 µs: far below the year 2262.
             let nanos = i64::from(seconds) * 1_000_000_000 + i64::from(fraction) * fraction_nanos;
             batch.packets.push(PacketRef {

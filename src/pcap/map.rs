@@ -4,8 +4,22 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 use memmap2::{Mmap, MmapOptions};
+
+use super::BATCH_BYTES;
+
+/// Of each packet this much is loaded ahead: most of a small one will be
+/// read, of a large one hardly more than its headers.
+const PREFETCH_LENGTH: usize = 768;
+
+/// Behind packets longer than this nothing is loaded: where the headers of
+/// the next ones are cannot be guessed.
+pub(super) const DENSE_PACKET: usize = 4096;
+
+/// Processors load lines of 64 bytes in pairs.
+const PREFETCH_STEP: usize = 128;
 
 /// A part of a file in memory; unmapped when dropped.
 pub(super) struct Window(Mmap);
@@ -23,6 +37,17 @@ impl Window {
         // whose meaning depends on an earlier read of the same bytes.
         let map = unsafe { MmapOptions::new().offset(offset).len(length).map(file)? };
         Ok(Self(map))
+    }
+}
+
+impl Window {
+    /// Puts the pages of a range into place, so that they can be prefetched.
+    /// Where that fails they come one by one, as they are touched.
+    pub(super) fn load(&self, range: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        self.0.advise_range(memmap2::Advice::PopulateRead, range.start, range.len()).ok();
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
     }
 }
 
@@ -47,6 +72,18 @@ pub(crate) fn prefetch(data: &[u8], ahead: usize) {
     let _ = (data, ahead);
 }
 
+/// Loads what lies a batch behind a packet: packets are too far apart for the
+/// processor to guess the next header, and while this batch is worked on
+/// memory has the time to send the next.
+#[inline(always)]
+pub(crate) fn prefetch_next_batch(packet: &[u8]) {
+    if packet.len() <= DENSE_PACKET {
+        for at in (0..packet.len().min(PREFETCH_LENGTH)).step_by(PREFETCH_STEP) {
+            prefetch(packet, BATCH_BYTES + at);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -59,6 +96,8 @@ mod tests {
         let bytes: Vec<u8> = (0..20_000u32).map(|n| n as u8).collect();
         file.write_all(&bytes).unwrap();
         let window = Window::map(&file, 4_999, 10_000).unwrap();
+        assert_eq!(window.as_ref(), &bytes[4_999..14_999]);
+        window.load(100..10_000);
         assert_eq!(window.as_ref(), &bytes[4_999..14_999]);
         prefetch(window.as_ref(), 1 << 40);
     }

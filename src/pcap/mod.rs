@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 pub use capture::{Capture, Input, InputInfo, OpenOptions};
 pub use compress::Compression;
-pub(crate) use map::prefetch;
+pub(crate) use map::{prefetch, prefetch_next_batch};
 
 pub use error::{Fault, FirstBytes, PcapError};
 
@@ -48,17 +48,6 @@ pub const BATCH_BYTES: usize = 256 << 10;
 /// claims more is damage: libpcap writes no packet over 256 KiB, Wireshark
 /// refuses other blocks over 16 MiB, and a pipe must hold a whole one.
 pub const MAX_BLOCK_BYTES: usize = (16 << 20) + (64 << 10);
-
-/// How far ahead of itself the walk over packets loads memory, in bytes.
-/// Packets are too far apart for the processor to guess the next header.
-const PREFETCH_BYTES: usize = 4096;
-
-/// Of each packet this much is loaded ahead: most of a small one will be
-/// read, of a large one hardly more than its headers.
-const PREFETCH_LENGTH: usize = 768;
-
-/// Processors load lines of 64 bytes in pairs.
-const PREFETCH_STEP: usize = 128;
 
 /// Bytes that are shared between batches and whoever reads them.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;

@@ -7,6 +7,7 @@ use super::Batch;
 use super::classic::{PcapFile, Variant};
 use super::compress::{Ahead, Compression};
 use super::error::{Fault, FirstBytes, PcapError};
+use super::map::DENSE_PACKET;
 use super::pcapng::{self, PcapNg};
 use super::source::{Filled, Source};
 use super::walk::{Halt, Notes, Place, Walked};
@@ -59,6 +60,8 @@ pub(super) struct Reader {
     notes: Notes,
     /// Bytes that the next packet needs, as far as known.
     need: usize,
+    /// The last packets were small: all pages will be looked at.
+    dense: bool,
     done: bool,
     /// It ended before its end.
     cut: bool,
@@ -101,13 +104,29 @@ impl Reader {
                 return Err(not_a_capture(&source, name, inside));
             };
             let notes = Notes::new(name);
-            return Ok(Self { source, format, notes, need: 0, done: false, cut: false });
+            return Ok(Self {
+                source,
+                format,
+                notes,
+                need: 0,
+                dense: false,
+                done: false,
+                cut: false,
+            });
         }
     }
 
     fn stopped(source: Source, name: String) -> Self {
         let notes = Notes::new(name);
-        Self { source, format: Format::Unknown, notes, need: 0, done: true, cut: false }
+        Self {
+            source,
+            format: Format::Unknown,
+            notes,
+            need: 0,
+            dense: false,
+            done: true,
+            cut: false,
+        }
     }
 
     /// The input as the user named it.
@@ -188,6 +207,9 @@ impl Reader {
             return Ok(self.end(batch, None));
         }
         self.source.check_length();
+        if self.dense {
+            self.source.load_ahead();
+        }
         loop {
             if self.source.bytes().len() >= self.need.max(1) {
                 match self.walk(batch, &mut take)? {
@@ -245,6 +267,7 @@ impl Reader {
         let walked = self.format.walk(self.source.bytes(), place, batch, &mut self.notes);
         take(self.source.bytes().get(..walked.consumed).unwrap_or_default())?;
         self.source.consume(walked.consumed);
+        self.dense = walked.consumed < (batch.packets.len() - before) * DENSE_PACKET;
         // A chunk without packets is not kept, so that a stream can go on
         // filling it.
         if batch.packets.len() > before {

@@ -14,13 +14,17 @@ use super::compress::{Ahead, Compression, Decompressed, HEADROOM, Received};
 use super::error::Fault;
 use super::input::{ByteInput, Got, Stop, TICK};
 use super::map::Window;
-use super::{MAX_BLOCK_BYTES, SharedBytes};
+use super::{BATCH_BYTES, MAX_BLOCK_BYTES, SharedBytes};
 
 /// Read from a pipe at most at a time; a batch of a fast one.
 const PIPE_BYTES: usize = 1 << 20;
 
 /// Fewer free bytes than this are not read into: what is left is moved first.
 const MIN_READ_BYTES: usize = 64 << 10;
+
+/// Bytes of a mapped file that are put into place at a time: enough to be
+/// worth a system call.
+const LOAD_BYTES: usize = 1 << 20;
 
 /// Bytes that packets lie in.
 enum Chunk {
@@ -79,6 +83,8 @@ struct Mapped {
     window: usize,
     /// The longest that the file was.
     length: u64,
+    /// How far into the window pages were put into place.
+    loaded: usize,
 }
 
 impl Source {
@@ -90,7 +96,7 @@ impl Source {
 
     /// A regular file of `length` bytes, mapped in windows of `window` bytes.
     pub(super) fn mapped(file: File, length: u64, window: usize, stop: Stop) -> Self {
-        let kind = Kind::Mapped(Mapped { file, window, length });
+        let kind = Kind::Mapped(Mapped { file, window, length, loaded: 0 });
         Self::of(kind, Chunk::Owned(Vec::new()), stop)
     }
 
@@ -200,6 +206,19 @@ impl Source {
         }
     }
 
+    /// Puts pages of a mapped file into place before they are needed, so that
+    /// they can be prefetched.
+    pub(super) fn load_ahead(&mut self) {
+        let (Kind::Mapped(mapped), Chunk::Mapped(window)) = (&mut self.kind, &*self.chunk) else {
+            return;
+        };
+        if mapped.loaded < self.end && mapped.loaded < self.start + 2 * BATCH_BYTES {
+            let begin = mapped.loaded.max(self.start);
+            mapped.loaded = self.end.min(begin + LOAD_BYTES);
+            window.load(begin..mapped.loaded);
+        }
+    }
+
     /// Brings more bytes; `need` is how many are wanted in all, where known.
     pub(super) fn fill(&mut self, need: usize) -> Filled {
         if self.stop_due() {
@@ -235,6 +254,7 @@ impl Source {
             Ok(window) => {
                 self.chunk = Arc::new(Chunk::Mapped(window));
                 (self.start, self.end) = (0, size);
+                mapped.loaded = 0;
                 Filled::More
             }
             Err(error) => self.read_instead(error, need),

@@ -1,9 +1,7 @@
 //! What the walks over pcap records and pcapng blocks share.
 
 use super::error::Fault;
-use super::{
-    BATCH_BYTES, BATCH_PACKETS, Batch, Damage, PREFETCH_BYTES, PREFETCH_LENGTH, PREFETCH_STEP, map,
-};
+use super::{BATCH_BYTES, BATCH_PACKETS, Batch, Damage};
 
 /// Damaged blocks of one input that are listed one by one. The rest is
 /// counted, so that a hostile file cannot fill memory with complaints.
@@ -97,15 +95,6 @@ pub(super) fn room(batch: &Batch) -> usize {
 #[inline(always)]
 pub(super) fn is_full(position: usize, room: usize) -> bool {
     position >= BATCH_BYTES || room == 0
-}
-
-/// Loads what the walk will need a few packets from here, past a packet of
-/// `length` bytes that begins `rest`.
-#[inline(always)]
-pub(super) fn prefetch(rest: &[u8], length: usize) {
-    for at in (0..length.min(PREFETCH_LENGTH)).step_by(PREFETCH_STEP) {
-        map::prefetch(rest, PREFETCH_BYTES + at);
-    }
 }
 
 /// A 32-bit number in the byte order of a capture.

@@ -149,6 +149,16 @@ impl Decoder for Detector {
             _ => held,
         }
     }
+
+    fn successor(&mut self) -> Option<Box<dyn Decoder>> {
+        match std::mem::replace(&mut self.state, State::Opaque) {
+            State::Decided { decoder, swapped: false } => Some(decoder),
+            state => {
+                self.state = state;
+                None
+            }
+        }
+    }
 }
 
 /// Gives a chunk to a decoder for which the directions are turned.

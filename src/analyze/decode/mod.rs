@@ -13,7 +13,7 @@ pub mod websocket;
 
 use crate::analyze::fields::Fields;
 use crate::analyze::limits::Limits;
-use crate::analyze::transaction::Transaction;
+use crate::analyze::transaction::{Message, Transaction};
 use crate::time::Timestamp;
 
 /// The protocols that are decoded, strictest probe first.
@@ -154,6 +154,12 @@ pub trait Decoder: Send {
 
     /// Bytes of memory held, roughly.
     fn memory(&self) -> usize;
+
+    /// The decoder to go on with in its place, where it has nothing more to
+    /// do than to hand on.
+    fn successor(&mut self) -> Option<Box<dyn Decoder>> {
+        None
+    }
 }
 
 /// What the reports of this run need, so that nothing else is kept.
@@ -222,16 +228,30 @@ const POOL: usize = 256;
 const POOLED_BYTES: usize = 64 << 10;
 
 impl Output {
-    /// Takes a transaction's box and field lists back for reuse.
+    /// Takes a transaction's box back for reuse, with its field lists.
+    #[inline]
     pub fn recycle(&mut self, mut transaction: Box<Transaction>) {
-        let Transaction { request, response, .. } = &mut *transaction;
+        if self.boxes.len() < POOL {
+            let Transaction { request, response, .. } = &mut *transaction;
+            for message in [request, response].into_iter().flatten() {
+                if message.head.memory() + message.trailers.memory() > POOLED_BYTES {
+                    *message = Message::default();
+                }
+            }
+            self.boxes.push(transaction);
+        }
+    }
+
+    /// A used box, its field lists in the pool.
+    #[inline]
+    fn used_box(&mut self) -> Option<Box<Transaction>> {
+        let mut used = self.boxes.pop()?;
+        let Transaction { request, response, .. } = &mut *used;
         for message in [request, response].into_iter().flatten() {
             self.keep(&mut message.head);
             self.keep(&mut message.trailers);
         }
-        if self.boxes.len() < POOL {
-            self.boxes.push(transaction);
-        }
+        Some(used)
     }
 
     /// Keeps a field list for reuse, where it has memory, but not much.
@@ -278,7 +298,7 @@ impl<'a> Sink<'a> {
     /// where possible: for decoders that fill it in place.
     #[inline]
     pub fn blank(&mut self, protocol: &'static str) -> Box<Transaction> {
-        match self.output.boxes.pop() {
+        match self.output.used_box() {
             Some(mut used) => {
                 used.reset(protocol);
                 used
@@ -287,9 +307,24 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// The same with a request, of which nothing is known either: its field
+    /// list is where it was when the box was used before.
+    #[inline]
+    pub fn with_request(&mut self, protocol: &'static str) -> Box<Transaction> {
+        let mut transaction = match self.output.boxes.pop() {
+            Some(mut used) => {
+                used.reset_but_request(protocol);
+                used
+            }
+            None => Box::new(Transaction::new(protocol)),
+        };
+        transaction.request.get_or_insert_default().clear();
+        transaction
+    }
+
     /// Puts a finished transaction out. Its anomalies are counted with it.
     pub fn transaction(&mut self, transaction: Transaction) {
-        let transaction = match self.output.boxes.pop() {
+        let transaction = match self.output.used_box() {
             Some(mut used) => {
                 *used = transaction;
                 used

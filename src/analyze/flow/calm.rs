@@ -66,7 +66,7 @@ impl Flow {
             half.counts.bytes += payload.len() as u64;
             let content = Content::Data(payload);
             let chunk = Chunk { at: segment.at, packet: segment.packet, content };
-            self.push(segment.side, chunk, context);
+            self.push_here(segment.side, chunk, context);
         }
         true
     }

@@ -1,6 +1,6 @@
 //! Handing bytes, gaps and ends to the decoder, in order.
 
-use crate::analyze::decode::{Chunk, Content, End, GapCause, Sink};
+use crate::analyze::decode::{Chunk, Content, End, GapCause, Output, Sink};
 use crate::analyze::flow::key::Side;
 use crate::analyze::flow::{Context, Flow};
 use crate::analyze::packet::flags;
@@ -167,22 +167,48 @@ impl Flow {
 
     /// Gives a chunk to the decoder and takes what the decoder says of the
     /// connection.
+    #[inline(never)]
     pub(super) fn push(&mut self, side: Side, chunk: Chunk<'_>, context: &mut Context<'_, '_>) {
+        self.push_here(side, chunk, context);
+    }
+
+    /// The same without a call, for where it happens most.
+    #[inline(always)]
+    pub(super) fn push_here(
+        &mut self,
+        side: Side,
+        chunk: Chunk<'_>,
+        context: &mut Context<'_, '_>,
+    ) {
         let direction = self.direction(side);
         let Some(decoder) = &mut self.decoder else { return };
         let mut sink = Sink::new(context.wants, context.limits, context.output);
         decoder.push(direction, chunk, &mut sink);
-        let output = &mut *context.output;
+        let output = &*context.output;
+        let told = output.kind.is_some()
+            || output.opaque
+            || !output.anomalies.is_empty()
+            || !output.findings.is_empty();
+        if told {
+            self.learn_from_decoder(context.output);
+        }
+    }
+
+    #[inline(never)]
+    fn learn_from_decoder(&mut self, output: &mut Output) {
         if let Some(kind) = output.kind.take() {
             self.kind = Some(kind);
             self.swapped = output.turned.take().unwrap_or(self.swapped);
+            if let Some(decoder) = &mut self.decoder
+                && let Some(successor) = decoder.successor()
+            {
+                *decoder = successor;
+            }
         }
-        if !output.anomalies.is_empty() {
-            for (name, count) in output.anomalies.drain(..) {
-                match self.anomalies.iter_mut().find(|(known, _)| *known == name) {
-                    Some((_, total)) => *total += count,
-                    None => self.anomalies.push((name, count)),
-                }
+        for (name, count) in output.anomalies.drain(..) {
+            match self.anomalies.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, total)) => *total += count,
+                None => self.anomalies.push((name, count)),
             }
         }
         if !output.findings.is_empty() {

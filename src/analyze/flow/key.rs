@@ -101,14 +101,25 @@ impl FlowKey {
 
     /// Spreads flows over `shards`, the same way in every run, so that what a
     /// limit costs does not depend on the run.
+    #[inline]
     pub fn shard(&self, shards: usize) -> usize {
+        ((u128::from(self.mix()) * shards as u128) >> 64) as usize
+    }
+
+    /// One of `places` for each key, likewise, of all keys of a shard.
+    #[inline]
+    pub fn place(&self, places: usize) -> usize {
+        ((u128::from(self.mix() << 16) * places as u128) >> 64) as usize
+    }
+
+    #[inline(always)]
+    fn mix(&self) -> u64 {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         let fold = |[high, low]: [u64; 2]| low ^ high;
-        let mix = (fold(self.a).wrapping_mul(ODD) ^ fold(self.b))
+        (fold(self.a).wrapping_mul(ODD) ^ fold(self.b))
             .wrapping_mul(ODD)
             .wrapping_add(u64::from(self.ports))
-            .wrapping_mul(ODD);
-        ((u128::from(mix) * shards as u128) >> 64) as usize
+            .wrapping_mul(ODD)
     }
 }
 

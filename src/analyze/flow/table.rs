@@ -20,13 +20,39 @@ pub struct FlowTable {
     slots: Vec<Option<Box<Flow>>>,
     free: Vec<FlowId>,
     hasher: RandomState,
+    /// Flows found last, by a cheap hash of their key: whoever crafts keys
+    /// that share a place gains nothing but the look-up in `index`.
+    recent: Vec<FlowId>,
 }
+
+/// No flow has this index.
+const NOBODY: FlowId = FlowId(u32::MAX);
+
+/// Places for flows found last.
+const RECENT: usize = 256;
 
 impl FlowTable {
     /// The flow that now has this key.
-    pub fn find(&self, key: &FlowKey) -> Option<FlowId> {
+    #[inline]
+    pub fn find(&mut self, key: &FlowKey) -> Option<FlowId> {
+        let place = key.place(RECENT);
+        match self.recent.get(place) {
+            Some(id) if self.has_key(*id, key) => Some(*id),
+            _ => self.look_up(key, place),
+        }
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, key: &FlowKey, place: usize) -> Option<FlowId> {
         let hash = self.hasher.hash_one(key);
-        self.index.find(hash, |id| self.has_key(*id, key)).copied()
+        let id = *self.index.find(hash, |id| self.has_key(*id, key))?;
+        if self.recent.is_empty() {
+            self.recent.resize(RECENT, NOBODY);
+        }
+        if let Some(recent) = self.recent.get_mut(place) {
+            *recent = id;
+        }
+        Some(id)
     }
 
     fn has_key(&self, id: FlowId, key: &FlowKey) -> bool {
@@ -66,6 +92,11 @@ impl FlowTable {
         let hash = self.hasher.hash_one(key);
         if let Ok(entry) = self.index.find_entry(hash, |known| *known == id) {
             entry.remove();
+        }
+        // It keeps its key and must not be found by it.
+        if let Some(recent) = self.recent.get_mut(key.place(RECENT)).filter(|recent| **recent == id)
+        {
+            *recent = NOBODY;
         }
     }
 

@@ -101,6 +101,13 @@ impl<'a> Plain<'a> {
         }
     }
 
+    /// Its payload; `packet` is what it was read from.
+    #[inline(always)]
+    pub fn payload<'b>(&self, packet: &'b [u8]) -> &'b [u8] {
+        let begin = self.payload_at as usize;
+        packet.get(begin..begin + self.payload_len as usize).unwrap_or_default()
+    }
+
     /// The same as the other modules would give it; `packet` is what it was
     /// read from.
     pub(super) fn segment(&self, packet: &'a [u8]) -> Segment<'a> {
@@ -110,8 +117,7 @@ impl<'a> Plain<'a> {
         };
         let (source, source_port) = self.source();
         let (destination, destination_port) = self.destination();
-        let begin = self.payload_at as usize;
-        let payload = packet.get(begin..begin + self.payload_len as usize).unwrap_or_default();
+        let payload = self.payload(packet);
         Segment {
             source: address(source),
             destination: address(destination),

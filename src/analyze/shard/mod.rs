@@ -64,14 +64,26 @@ pub struct Run<'a> {
     pub interfaces: &'a [Option<String>],
 }
 
+impl<'a> Run<'a> {
+    /// A run with these settings, and the interfaces known so far.
+    pub fn new(options: &'a Options, interfaces: &'a [Option<String>]) -> Self {
+        Self { options, wants: options.wants(), interfaces }
+    }
+}
+
 /// What a shard works on.
-struct Work<'a> {
+pub struct Work<'a> {
     round: &'a Round,
     payloads: &'a Payloads<'a>,
     run: &'a Run<'a>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    /// A round, its payloads, and the run that it is part of.
+    pub fn new(round: &'a Round, payloads: &'a Payloads<'a>, run: &'a Run<'a>) -> Self {
+        Self { round, payloads, run }
+    }
+
     /// Runs `f` with what flows need of their surroundings.
     #[inline]
     fn with_context<R>(&self, output: &mut Output, f: impl FnOnce(&mut Context<'_, '_>) -> R) -> R {
@@ -120,11 +132,14 @@ impl Shard {
         Self { index, aggregate: Aggregate::new(options.top), ..Self::default() }
     }
 
-    /// Takes its segments of a round.
-    pub fn process(&mut self, round: &Round, run: &Run<'_>) {
+    /// Begins a round: before any of its segments.
+    pub fn begin_round(&mut self, run: &Run<'_>) {
         self.report(run);
-        let payloads = round.payloads();
-        let work = Work { round, payloads: &payloads, run };
+    }
+
+    /// Takes the segments of a round that were dealt to it, and ends the round.
+    pub fn process(&mut self, work: &Work<'_>) {
+        let Work { round, payloads, .. } = work;
         let segments = round.segments.get(self.index).map_or(&[][..], Vec::as_slice);
         for (at, segment) in segments.iter().enumerate() {
             if let Some(next) = segments.get(at + PREFETCH_SEGMENTS)
@@ -132,14 +147,16 @@ impl Shard {
             {
                 prefetch(payload, 0);
             }
-            self.segment(segment, &work);
+            let payload = payloads.get(segment.payload).unwrap_or_default();
+            self.segment(segment, payload, work);
         }
-        self.segments += segments.len() as u64;
-        self.tick(&work);
+        self.tick(work);
     }
 
+    /// Takes a segment and its payload.
     #[inline]
-    fn segment(&mut self, segment: &SegmentRef, work: &Work<'_>) {
+    pub fn segment(&mut self, segment: &SegmentRef, payload: &[u8], work: &Work<'_>) {
+        self.segments += 1;
         let limit = work.run.options.limits.idle_nanos;
         let known = self.table.find(&segment.key);
         let (id, begun) = match known {
@@ -151,7 +168,6 @@ impl Shard {
                 None => return,
             },
         };
-        let payload = work.payloads.get(segment.payload).unwrap_or_default();
         let Some(flow) = self.table.get_mut(id) else { return };
         work.with_context(&mut self.output, |context| flow.segment(segment, payload, context));
         if !work.round.notes.is_empty() {
@@ -227,7 +243,7 @@ impl Shard {
     pub fn finish(&mut self, round: &Round, run: &Run<'_>) {
         self.report(run);
         let payloads = round.payloads();
-        let work = Work { round, payloads: &payloads, run };
+        let work = Work::new(round, &payloads, run);
         let mut flows: Vec<_> = self
             .table
             .ids()
@@ -266,10 +282,8 @@ fn goes_on(flow: &Flow, segment: &SegmentRef, idle_limit: i64) -> bool {
 
 /// Whether a closed flow has been remembered long enough.
 fn is_over(flow: &Flow, now: Option<Timestamp>) -> bool {
-    match (flow.closed, now) {
-        (Some(Some(closed)), Some(now)) => now.since(closed) > CLOSED_NANOS,
-        _ => false,
-    }
+    let Some(Some(closed)) = flow.closed else { return false };
+    now.is_some_and(|now| now.since(closed) > CLOSED_NANOS)
 }
 
 fn is_idle(flow: &Flow, now: Option<Timestamp>, limit: i64) -> bool {

@@ -36,20 +36,28 @@ impl Shard {
     /// Reports transactions at once, while they are at hand; those of a
     /// connection that has no number yet wait for the next round.
     fn take_transactions(&mut self, id: FlowId, run: &Run<'_>) {
-        let Some(flow) = self.table.get_mut(id) else { return };
         let mut transactions = std::mem::take(&mut self.output.transactions);
-        for finished in transactions.drain(..) {
-            flow.transactions += 1;
-            let index = flow.transactions;
-            if flow.number == 0 {
-                self.pending.push(Pending { flow: id, index, finished });
-                continue;
+        match transactions.len() {
+            // Nearly always: without the cost of a loop that may be left early.
+            1 => {
+                transactions.pop().into_iter().for_each(|finished| self.take_one(id, finished, run))
             }
-            let item = item(flow, index, &finished, run);
-            report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
-            self.output.recycle(finished.transaction);
+            _ => transactions.drain(..).for_each(|finished| self.take_one(id, finished, run)),
         }
         self.output.transactions = transactions;
+    }
+
+    #[inline(always)]
+    fn take_one(&mut self, id: FlowId, finished: Finished, run: &Run<'_>) {
+        let Some(flow) = self.table.get_mut(id) else { return };
+        flow.transactions += 1;
+        let index = flow.transactions;
+        if flow.number == 0 {
+            return self.pending.push(Pending { flow: id, index, finished });
+        }
+        let item = item(flow, index, &finished, run);
+        report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+        self.output.recycle(finished.transaction);
     }
 
     fn take_events(&mut self, id: FlowId, packet: u64, events: Vec<(Event, bool)>) {
@@ -134,6 +142,7 @@ impl Shard {
 }
 
 /// A finished transaction as reports take it.
+#[inline(always)]
 fn item<'a>(flow: &'a Flow, index: u64, finished: &'a Finished, run: &'a Run<'_>) -> Item<'a> {
     let client = if finished.swapped { flow.guess.other() } else { flow.guess };
     let interface = run.interfaces.get(flow.interface as usize);

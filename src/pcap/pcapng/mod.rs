@@ -183,7 +183,6 @@ impl PcapNg {
                 break;
             }
             let Some(tail) = rest.get(ENHANCED_HEAD..length) else { break };
-            walk::prefetch(rest, length);
             let Some((options, trailer)) = tail.split_last_chunk::<4>() else { break };
             let differs = u32_at::<BIG>(*trailer) as usize != length;
             if differs || !length.is_multiple_of(4) {

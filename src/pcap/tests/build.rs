@@ -44,7 +44,7 @@ impl Ng {
             self.u16(1),
             self.u16(0),
             self.u64(u64::MAX),
-            self.option(4, b"perisco test"),
+            self.option(4, b"a test"),
         ]
         .concat();
         self.block(0x0a0d_0d0a, &body)

@@ -71,8 +71,14 @@ impl Exchange {
     /// Nothing of it was seen yet.
     #[inline]
     pub fn new(protocol: &'static str, out: &mut Sink<'_>) -> Self {
+        Self::of(out.blank(protocol))
+    }
+
+    /// Of what is known so far.
+    #[inline]
+    pub fn of(transaction: Box<Transaction>) -> Self {
         Self {
-            transaction: out.blank(protocol),
+            transaction,
             parts: [Part::Missing; 2],
             latest: [None; 2],
             method: Method::Unknown,

@@ -22,6 +22,10 @@ const BYTES: usize = 2048;
 /// little of it.
 const PATIENCE: u8 = 16;
 
+/// Values of a section that are taken to vary: heads have an id or two, and a
+/// date.
+const VARYING: usize = 8;
+
 thread_local! {
     /// None of them until the first is needed.
     static SEEN: RefCell<Vec<Section>> = const { RefCell::new(Vec::new()) };
@@ -103,6 +107,9 @@ struct Section {
     lines: Vec<Line>,
     /// What it says, where that is no more than a Content-Length or its absence.
     length: Option<Length>,
+    /// Where values are that were seen to vary, in order: of lines that are
+    /// nothing to [`Facts`].
+    varying: Vec<Range<u16>>,
     /// How many in a row have had little of it.
     misses: u8,
 }
@@ -115,6 +122,11 @@ impl Section {
         {
             facts.length = length;
             return Some(self.bytes.len());
+        }
+        if !self.varying.is_empty()
+            && let Some(len) = self.read_known(input, facts)
+        {
+            return Some(len);
         }
         self.length = None;
         let (mut at, mut index, mut other) = (0, 0, 0);
@@ -152,6 +164,38 @@ impl Section {
             (self.misses, self.length) = (0, facts.only_length());
         }
         Some(at)
+    }
+
+    /// Reads the section where it is this one but for values that vary.
+    #[inline]
+    fn read_known<'b>(&mut self, input: &'b [u8], facts: &mut Facts<'b>) -> Option<usize> {
+        let input = input.get(..self.bytes.len())?;
+        let mut at = 0;
+        for Range { start, end } in &self.varying {
+            let (start, end) = (usize::from(*start), usize::from(*end));
+            let same = input.get(at..start)? == self.bytes.get(at..start)?;
+            if !(same && scan::is_value(input.get(start..end)?)) {
+                return None;
+            }
+            at = end;
+        }
+        if input.get(at..)? != self.bytes.get(at..)? {
+            return None;
+        }
+        match self.length {
+            Some(length) => {
+                // The next is looked for as a whole first.
+                self.bytes.copy_from_slice(input);
+                facts.length = length;
+            }
+            None => {
+                for line in &self.lines {
+                    line.say(input.get(usize::from(line.start)..).unwrap_or_default(), facts);
+                }
+            }
+        }
+        self.misses = 0;
+        Some(input.len())
     }
 
     /// The section from line number `index` on.
@@ -196,9 +240,14 @@ impl Section {
         };
         let line = Line::with_value(start, input, usize::from(before.name), before.field)?;
         let fits = line.len() == known.len();
-        if fits {
-            known.copy_from_slice(input.get(..line.len())?);
+        let value = input.get(..line.len())?;
+        if fits && known != value {
+            known.copy_from_slice(value);
             before.value = line.value;
+            if before.field.is_none() {
+                let place = before.start + before.name..before.end - b"\r\n".len() as u16;
+                vary(&mut self.varying, place);
+            }
         }
         Some((line, fits))
     }
@@ -232,6 +281,15 @@ impl Section {
             next = if line.field.is_some() { index as u16 } else { next };
             line.next = next;
         }
+    }
+}
+
+/// Takes the place of a value that varies in.
+#[inline(never)]
+fn vary(varying: &mut Vec<Range<u16>>, place: Range<u16>) {
+    let at = varying.partition_point(|known| known.start < place.start);
+    if varying.len() < VARYING && varying.get(at) != Some(&place) {
+        varying.insert(at, place);
     }
 }
 

@@ -8,6 +8,7 @@ use super::head::{
     parse_request, parse_response, request_line, slots, split_fields, status_line, unfold,
     without_cr,
 };
+use super::lone::whole_body;
 use super::{Detector, Http1, Mode, log, memo, scan, websocket};
 use crate::analyze::decode::grpc::Call;
 use crate::analyze::decode::{Direction, End, Late, Sink, http2};
@@ -96,7 +97,7 @@ impl Http1 {
         let mut used = input.len() - body.len();
         match line {
             FirstLine::Request(line) => {
-                if !self.whole_request(&line, &facts, mark, out) {
+                if !self.whole_request(input, &line, &facts, mark, out) {
                     self.request_head(&Head { line, fields, malformed }, &facts, mark, out);
                 }
             }
@@ -106,33 +107,6 @@ impl Http1 {
             },
         }
         Some(used)
-    }
-
-    /// Does at once what a request does that has no body, where nothing else
-    /// is to be kept of it and nothing follows from it; false where all is
-    /// still to be done.
-    #[inline]
-    fn whole_request(
-        &mut self,
-        line: &RequestLine<'_>,
-        facts: &Facts<'_>,
-        mark: Mark,
-        out: &mut Sink<'_>,
-    ) -> bool {
-        let unasked = !out.wants.headers && !out.wants.log;
-        let method = kind_of(line.method);
-        let plain = facts.is_plain() && facts.upgrade.is_none() && method != Method::Connect;
-        let whole = facts.request_framing() == Framing::None && self.halves[1].ended.is_none();
-        if !(unasked && plain && whole) {
-            return false;
-        }
-        let mut exchange = Exchange::new(line.version.protocol(), out);
-        let message = exchange.begin(Direction::ToServer, out.fields(), mark);
-        request_texts(message, line.method, line.target, facts.host);
-        exchange.method = method;
-        self.pairing.request(exchange, self.halves[1].idle(), out);
-        self.pairing.request_ended(mark.last, out);
-        true
     }
 
     /// Does at once what a response does whose body is here as a whole, where
@@ -147,14 +121,9 @@ impl Http1 {
         body: &[u8],
         out: &mut Sink<'_>,
     ) -> Option<usize> {
-        let len = match facts.response_framing(line.status) {
-            Framing::None => 0,
-            Framing::Length(len) => usize::try_from(len).ok().filter(|len| *len <= body.len())?,
-            _ => return None,
-        };
+        let len = whole_body(line, facts, body)?;
         let unasked = !out.wants.headers && !out.wants.log;
-        let plain = line.status >= 200 && facts.is_plain() && self.pairing.is_plain();
-        if !(unasked && plain) || matches!(self.halves[0].state, State::Hold) {
+        if !(unasked && self.pairing.is_plain()) || matches!(self.halves[0].state, State::Hold) {
             return None;
         }
         let read = |exchange: &mut Exchange| {
@@ -450,16 +419,13 @@ fn head_anomalies(exchange: &mut Exchange, malformed: bool, facts: &Facts<'_>) {
     facts.anomalies(|name| exchange.transaction.anomaly(name));
 }
 
-fn kind_of(method: &[u8]) -> Method {
+pub(super) fn kind_of(method: &[u8]) -> Method {
     match method {
         b"HEAD" => Method::Head,
         b"CONNECT" => Method::Connect,
         _ => Method::Other,
     }
 }
-
-/// Room for the schemes that there are.
-const SCHEME_BYTES: usize = b"https".len();
 
 /// Fills in method, scheme, authority and path (RFC 9112 section 3.2).
 fn request_texts(message: &mut Message, method: &[u8], target: &[u8], host: Option<&[u8]>) {
@@ -469,15 +435,31 @@ fn request_texts(message: &mut Message, method: &[u8], target: &[u8], host: Opti
         None if method == b"CONNECT" => Some(target),
         None => host,
     };
-    let head = &mut message.head;
-    head.reserve(method.len() + target.len() + authority.map_or(0, <[u8]>::len) + SCHEME_BYTES);
-    message.method = Some(head.store(method));
-    message.path = Some(head.store(target));
-    message.authority = authority.map(|authority| head.store(authority));
-    message.scheme = Some(match absolute {
-        Some((scheme, _)) => head.store(scheme),
-        None => head.store(b"http"),
-    });
+    let scheme = absolute.map_or(&b"http"[..], |(scheme, _)| scheme);
+    // As `plain_texts` lays it out.
+    let texts = [scheme, method, b" ", target, authority.unwrap_or_default()];
+    let [scheme, method, _, target, host] = message.head.store_all(texts);
+    (message.method, message.path, message.scheme) = (Some(method), Some(target), Some(scheme));
+    message.authority = authority.map(|_| host);
+}
+
+/// The same of a request line with single blanks, which begins `input`.
+#[inline]
+pub(super) fn plain_texts(
+    message: &mut Message,
+    input: &[u8],
+    line: &RequestLine<'_>,
+    host: Option<&[u8]>,
+) {
+    let (method, target) = (line.method.len(), line.target.len());
+    let (Some(text), Some(b'/')) = (input.get(..method + 1 + target), line.target.first()) else {
+        return request_texts(message, line.method, line.target, host);
+    };
+    let texts = [b"http", text, host.unwrap_or_default()];
+    let [scheme, text, authority] = message.head.store_all(texts);
+    let [method, target] = text.split(method);
+    (message.method, message.path, message.scheme) = (Some(method), Some(target), Some(scheme));
+    message.authority = host.map(|_| authority);
 }
 
 /// Scheme and authority of a target in absolute form.

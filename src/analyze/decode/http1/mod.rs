@@ -1,7 +1,7 @@
 //! HTTP/1.1 and HTTP/1.0 (RFC 9112): the state machine of each direction.
 //!
 //! The reference decoder: `scan`, `head` and `body` are pure parsers, `memo`
-//! remembers field lines, `half` is one direction's place in its bytes,
+//! remembers field lines, `lone` has a short way for the common case, `half` is one direction's place in its bytes,
 //! `pairing` finds the request of each response, `exchange` is a transaction
 //! in the making and its verdict, `log` prints heads. This file drives them.
 //!
@@ -20,6 +20,7 @@ mod half;
 mod head;
 mod interrupt;
 mod log;
+mod lone;
 mod memo;
 mod message;
 mod pairing;
@@ -37,6 +38,7 @@ use body::{Framing, Piece};
 use exchange::Exchange;
 use half::{Half, Held, Mark, Origin, State};
 use head::may_begin;
+use lone::Lone;
 use pairing::{Doubt, Pairing};
 
 /// HTTP/1.0 and HTTP/1.1.
@@ -50,6 +52,7 @@ fn decoder(late: Late) -> Box<dyn Decoder> {
     Box::new(Http1 {
         halves: [Half::new(late.0[0]), Half::new(late.0[1])],
         pairing: Pairing::new(late.0[0]),
+        lone: None,
         mode: Mode::Http,
         after_fin: false,
     })
@@ -59,6 +62,8 @@ fn decoder(late: Late) -> Box<dyn Decoder> {
 struct Http1 {
     halves: [Half; 2],
     pairing: Pairing,
+    /// A request that is not in `pairing` yet; never while a chunk is read.
+    lone: Option<Lone>,
     mode: Mode,
     /// Bytes of the server came after the client had closed.
     after_fin: bool,
@@ -79,9 +84,24 @@ impl Decoder for Http1 {
     fn push(&mut self, direction: Direction, chunk: Chunk<'_>, out: &mut Sink<'_>) {
         let from = Origin { at: chunk.at, packet: chunk.packet };
         match chunk.content {
-            Content::Data(data) => self.data(direction, from, data, out),
-            Content::Gap(len, cause) => self.gap(direction, from, len, cause, out),
-            Content::End(end) => self.end(direction, chunk, end, out),
+            Content::Data(data) => {
+                let used = match direction {
+                    Direction::ToServer => self.lone_request(from, data, out),
+                    Direction::ToClient => self.answer_lone(from, data, out),
+                };
+                match data.get(used.unwrap_or(0)..) {
+                    None | Some([]) => {}
+                    Some(rest) => self.data(direction, from, rest, out),
+                }
+            }
+            Content::Gap(len, cause) => {
+                self.enqueue_lone(out);
+                self.gap(direction, from, len, cause, out);
+            }
+            Content::End(end) => {
+                self.enqueue_lone(out);
+                self.end(direction, chunk, end, out);
+            }
         }
     }
 
@@ -93,6 +113,7 @@ impl Decoder for Http1 {
             Mode::Nested(decoder) => decoder.oldest_open(),
             Mode::WebSocket { exchange, .. } => exchange.start(),
         };
+        let exchanges = exchanges.chain(self.lone.iter().filter_map(Lone::start));
         exchanges.chain(carried.filter_map(|h| h.mark.start)).chain(nested).min()
     }
 
@@ -105,7 +126,8 @@ impl Decoder for Http1 {
             }
         };
         let halves: usize = self.halves.iter().map(Half::memory).sum();
-        size_of::<Self>() + halves + self.pairing.memory() + nested
+        let lone = self.lone.as_ref().map_or(0, Lone::memory);
+        size_of::<Self>() + halves + self.pairing.memory() + lone + nested
     }
 }
 
@@ -115,6 +137,7 @@ impl Http1 {
         &mut self.halves[direction.index()]
     }
 
+    #[inline(never)]
     fn data(&mut self, direction: Direction, from: Origin, data: &[u8], out: &mut Sink<'_>) {
         if std::mem::take(&mut self.half(direction).late) && direction == Direction::ToClient {
             self.pairing.responses_hidden(Doubt::Late, out);
@@ -122,6 +145,7 @@ impl Http1 {
         self.after_fin |= direction == Direction::ToClient && self.halves[0].ended.is_some();
         let mut rest = data;
         while !rest.is_empty() {
+            self.enqueue_lone(out);
             let used = match &mut self.mode {
                 Mode::Http => self.step(direction, from, rest, out),
                 _ if self.halves[direction.index()].in_body() => {

@@ -73,6 +73,12 @@ pub fn value(input: &[u8], name: usize) -> Option<(Range<usize>, usize)> {
     is_end(end).then_some((value, name + line.len() + b"\r\n".len()))
 }
 
+/// Whether all of this may stand in a value.
+#[inline]
+pub fn is_value(bytes: &[u8]) -> bool {
+    value_bytes(bytes) == bytes.len()
+}
+
 /// Which version this is, of both spellings. They are compared as a whole:
 /// `match` goes byte by byte.
 #[inline]
@@ -109,25 +115,34 @@ const DEL: u8 = 0x7f;
 /// not DEL and, unless `HIGH`, ASCII.
 #[inline(always)]
 fn run<const MIN: u8, const HIGH: bool>(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const TOPS: u64 = ONES << 7;
     let (words, _) = bytes.as_chunks::<8>();
     let mut at = 0;
     for word in words {
-        let word = u64::from_le_bytes(*word);
-        let rubout = word ^ (ONES * DEL as u64);
-        // The top bits of bytes below MIN, of DEL, of those above ASCII. A
-        // borrow can mark a byte wrongly, but only behind one marked rightly.
-        let low = word.wrapping_sub(ONES * MIN as u64) & !word;
-        let rubout = rubout.wrapping_sub(ONES) & !rubout;
-        let high = if HIGH { 0 } else { word };
-        let odd = (low | rubout | high) & TOPS;
+        let odd = odd_bytes::<MIN, HIGH>(*word);
         if odd != 0 {
             return at + odd.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
+    // The last word once more, with the bytes behind it.
+    if let Some(word) = bytes.last_chunk::<8>() {
+        let odd = odd_bytes::<MIN, HIGH>(*word);
+        return bytes.len() - 8 + odd.trailing_zeros() as usize / 8;
+    }
     let fine = |b: &u8| *b >= MIN && *b != DEL && (HIGH || b.is_ascii());
-    let tail = bytes.get(at..).unwrap_or_default();
-    at + tail.iter().take_while(|b| fine(b)).count()
+    bytes.iter().take_while(|b| fine(b)).count()
+}
+
+/// The top bits of bytes below `MIN`, of DEL and, unless `HIGH`, of those
+/// above ASCII. Behind the first that is right others may be wrong.
+#[inline(always)]
+fn odd_bytes<const MIN: u8, const HIGH: bool>(word: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = ONES << 7;
+    let word = u64::from_le_bytes(word);
+    let rubout = word ^ (ONES * DEL as u64);
+    let low = word.wrapping_sub(ONES * MIN as u64) & !word;
+    let rubout = rubout.wrapping_sub(ONES) & !rubout;
+    let high = if HIGH { 0 } else { word };
+    (low | rubout | high) & TOPS
 }

@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 use super::endpoints::Raw;
 use super::rows::RowId;
 use super::same_name;
-use crate::analyze::report::fold::{fold_whole_numbers, without_query};
+use crate::analyze::report::fold::{fold_whole_numbers, has_whole_numbers_folded, without_query};
 
 /// Slots in each of the shards, a power of two. With [`BYTES`] it bounds a
 /// shard to 96 KB.
@@ -51,15 +51,17 @@ pub struct Cache {
     /// None of them until the first is needed.
     slots: Vec<Slot>,
     hasher: RandomState,
-    /// The request last looked up.
+    /// The request last looked up by its hash.
     text: Text,
     /// Its slot; None where it does not fit one.
     at: Option<usize>,
+    /// The slot found last: it is looked at first, without a hash.
+    last: usize,
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { slots: Vec::new(), hasher: RandomState::default(), text: EMPTY, at: None }
+        Self { slots: Vec::new(), hasher: RandomState::default(), text: EMPTY, at: None, last: 0 }
     }
 }
 
@@ -67,10 +69,18 @@ impl Cache {
     /// The row of a request, where it is remembered.
     #[inline]
     pub fn get(&mut self, raw: &Raw<'_>) -> Option<RowId> {
+        if let Some(slot) = self.slots.get(self.last)
+            && slot.row.is_some()
+            && slot.text.is_of(raw)
+        {
+            return slot.row;
+        }
         let len = self.text.set(raw);
         self.at = len.map(|len| self.text.hash(len, &self.hasher) as usize % SLOTS);
         let slot = self.slots.get(self.at?)?;
-        slot.text.is(&self.text, len?).then_some(slot.row).flatten()
+        let row = slot.text.is(&self.text, len?).then_some(slot.row).flatten()?;
+        self.last = self.at?;
+        Some(row)
     }
 
     /// Remembers the row of the request last looked up.
@@ -85,6 +95,20 @@ impl Cache {
     }
 }
 
+impl Raw<'_> {
+    /// How the parts are to be taken.
+    #[inline]
+    fn kind(&self) -> u8 {
+        u8::from(self.key.grpc) << 1 | u8::from(self.verbatim)
+    }
+
+    /// Whether whole numbers of the path are folded.
+    #[inline]
+    fn has_numbers(&self) -> bool {
+        !self.verbatim && matches!(self.key.parts, [_, _, Some([b'/', ..])])
+    }
+}
+
 impl Text {
     /// Becomes that of a request and returns its length; None where it is too long.
     #[inline]
@@ -94,14 +118,11 @@ impl Text {
         let host = self.push(host, &mut end)?;
         let method = self.push(method, &mut end)?;
         let path = match path {
-            Some(path) if !raw.verbatim && path.first() == Some(&b'/') => {
-                self.push_path(path, &mut end)?
-            }
+            Some(path) if raw.has_numbers() => self.push_path(path, &mut end)?,
             path => self.push(path.map(without_query), &mut end)?,
         };
         self.protocol = raw.key.protocol;
-        let kind = u8::from(raw.key.grpc) << 1 | u8::from(raw.verbatim);
-        self.shape = [kind, host, method, path];
+        self.shape = [raw.kind(), host, method, path];
         Some(end)
     }
 
@@ -131,6 +152,34 @@ impl Text {
         state.write(self.bytes.get(..len).unwrap_or_default());
         state.write_u32(u32::from_le_bytes(self.shape));
         state.finish()
+    }
+
+    /// Whether it is that of a request.
+    #[inline]
+    fn is_of(&self, raw: &Raw<'_>) -> bool {
+        let [kind, host_len, method_len, path_len] = self.shape;
+        let [host, method, path] = raw.key.parts;
+        let mut rest = self.bytes.as_slice();
+        let mut part = |len: u8| {
+            let len = if len == NONE { 0 } else { usize::from(len) };
+            let (part, after) = rest.split_at_checked(len)?;
+            rest = after;
+            Some(part)
+        };
+        let is = |known: Option<&[u8]>, len: u8, part: Option<&[u8]>| match part {
+            Some(part) => len != NONE && known == Some(part),
+            None => len == NONE,
+        };
+        kind == raw.kind()
+            && same_name(self.protocol, raw.key.protocol)
+            && is(part(host_len), host_len, host)
+            && is(part(method_len), method_len, method)
+            && match (part(path_len), path) {
+                (Some(known), Some(path)) if raw.has_numbers() => {
+                    path_len != NONE && has_whole_numbers_folded(path, known)
+                }
+                (known, path) => is(known, path_len, path.map(without_query)),
+            }
     }
 
     /// Whether it is the same as another one of that length.

@@ -187,6 +187,32 @@ impl Pairing {
         self.interim += 1;
     }
 
+    /// Whether nothing is open, awaited or in doubt.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.doubt.is_none()
+            && self.reading.is_none()
+            && self.orphan.is_none()
+            && self.probation.is_empty()
+            && self.interim == 0
+    }
+
+    /// Where nothing is open, awaited or in doubt, a request ended in packet
+    /// `packet` at `request`, and its response at `response`; both are put out.
+    #[inline]
+    pub fn answered_alone(
+        &mut self,
+        packet: u64,
+        request: Option<Timestamp>,
+        response: Option<Timestamp>,
+    ) {
+        self.last_packet = packet;
+        self.orphans = 0;
+        self.last_end = latest(latest(self.last_end, request), response);
+        self.alone = true;
+    }
+
     /// Whether the next final response surely answers the request at the
     /// front, which has ended and whose method leaves its framing alone.
     #[inline]

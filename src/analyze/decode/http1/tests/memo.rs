@@ -88,6 +88,34 @@ proptest! {
         }
     }
 
+    /// Heads like those of real peers: an id, a date or a length differ, and
+    /// now and then a byte anywhere.
+    #[test]
+    fn values_that_vary_say_the_same(
+        heads in prop::collection::vec(
+            ("[a-c]{4}|[a-c ]{4}|[a-c]{3}", "[0-1]{2}", "[0-9]", "[a-b]",
+             prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()))),
+            1..30,
+        ),
+        host: bool,
+    ) {
+        for (id, date, length, cookie, byte) in heads {
+            let host = if host { "Host: a.example\r\n" } else { "" };
+            let mut head = format!(
+                "HTTP/1.1 200 OK\r\nServer: one\r\nX-Request-Id: {id}\r\n{host}Date: {date}\r\n\
+                 Content-Length: {length}\r\nVary: accept-encoding\r\nCookie:{cookie}\r\n\r\nbody",
+            )
+            .into_bytes();
+            if let Some((at, byte)) = byte {
+                let at = at.index(head.len() - 4);
+                head[at] = byte;
+            }
+            if let Some(fast) = fast(&head, false) {
+                prop_assert_eq!(Some((fast, false)), slow(&head, false));
+            }
+        }
+    }
+
     #[test]
     fn plain_heads_are_read_fast(
         method in "(GET|POST|HEAD|X!)",
