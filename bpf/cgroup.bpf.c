@@ -175,6 +175,9 @@ static __always_inline bool fill_packet(struct perisco_event *head, struct __sk_
 	if (!is_tcp(sk, false))
 		return false;
 	fill_socket(head, sk, false);
+	/* A reset may be sent after the port was given back. */
+	if (!head->local_port)
+		head->local_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
 	head->kind = PERISCO_DATA;
 	head->direction = direction;
 	head->seq = packet->seq;
@@ -245,7 +248,7 @@ static __always_inline int on_packet(struct __sk_buff *skb, __u8 direction)
 	__u32 chunks = ~0u, full;
 	bool again = false;
 
-	if (!parse_packet(skb, &packet))
+	if (!begun || !parse_packet(skb, &packet))
 		return 1;
 	if (!packet.length && !(packet.flags & (TCP_SYN | TCP_FIN | TCP_RST)))
 		return 1;

@@ -45,6 +45,11 @@ __u32 self_tgid = 0;
 __u32 self_sockets = 0;
 /* Events that found no room so far: each later event carries it. */
 __u64 lost_events = 0;
+/*
+ * Set when all programs are attached: until then none tells anything. Bytes
+ * that only some of them could see would be a gap at the very beginning.
+ */
+__u32 begun = 0;
 /* Of the iterator: whether it looks for listeners (0) or connections (1). */
 __u32 scan_pass = 0;
 

@@ -191,7 +191,7 @@ static __always_inline void on_closed(struct sock *sk, int from)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(socket_state_changed, struct sock *sk, int from, int to)
 {
-	if (!is_tcp(sk, false))
+	if (!begun || !is_tcp(sk, false))
 		return 0;
 	if (to == TCP_SYN_SENT)
 		on_connect(sk);
@@ -258,7 +258,7 @@ static __always_inline struct socket_state *note_call(struct sock *sk, __u32 sen
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(socket_sent, struct sock *sk, int moved)
 {
-	if (moved > 0 && is_tcp(sk, false))
+	if (moved > 0 && begun && is_tcp(sk, false))
 		note_call(sk, moved, 0);
 	return 0;
 }
@@ -266,7 +266,7 @@ int BPF_PROG(socket_sent, struct sock *sk, int moved)
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(socket_received, struct sock *sk, int moved)
 {
-	if (moved > 0 && is_tcp(sk, false))
+	if (moved > 0 && begun && is_tcp(sk, false))
 		note_call(sk, 0, moved);
 	return 0;
 }

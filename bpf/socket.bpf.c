@@ -131,7 +131,7 @@ static __always_inline struct transfer *sent(struct sock *sk, __u32 which, long 
 	if (send->ended)
 		return NULL;
 	send->ended = 1;
-	if (moved <= 0)
+	if (moved <= 0 || !begun)
 		return NULL;
 	if (!in_one_piece(send, sk, end, moved)) {
 		count(PERISCO_C_UNREADABLE, 1);
@@ -173,7 +173,7 @@ static __always_inline struct transfer *received(struct sock *sk, __u32 which, l
 	struct transfer *t;
 	__u32 end;
 
-	if (bpf_get_current_pid_tgid() >> 32 == self_tgid || !is_tcp(sk, false))
+	if (!begun || bpf_get_current_pid_tgid() >> 32 == self_tgid || !is_tcp(sk, false))
 		return NULL;
 	end = TCP(sk, copied_seq);
 	end -= fin_read(sk, end);

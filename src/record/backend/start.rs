@@ -51,6 +51,10 @@ pub(super) fn lift_memory_limit() {
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }
 
+/// Time for packets that were sent, but not received when recording began: they
+/// are in no one's copy, and a connection found after that begins behind them.
+const UNDER_WAY: Duration = Duration::from_millis(5);
+
 /// Programs of one back end at their places.
 struct Attached {
     skeleton: RecordSkel<'static>,
@@ -137,8 +141,13 @@ impl Attached {
         Ok(())
     }
 
-    fn into_recorder(self, back_end: BackEnd, refusals: Vec<Refusal>) -> io::Result<Recorder> {
+    fn into_recorder(mut self, back_end: BackEnd, refusals: Vec<Refusal>) -> io::Result<Recorder> {
         let ring = Ring::new(&self.skeleton.maps.events)?;
+        if let Some(state) = self.skeleton.maps.bss_data.as_deref_mut() {
+            state.begun = 1;
+        }
+        // What was under way over loopback when that was set arrives.
+        std::thread::sleep(UNDER_WAY);
         Ok(Recorder {
             _links: self.links,
             scan: self.scan,
