@@ -78,9 +78,30 @@ fn curl(place: &Place, args: &[&str]) -> String {
     run(place.command("curl").args(["-s", "--max-time", "20"]).args(args))
 }
 
+/// tshark complains of nothing but the notes that every closing FIN brings.
+fn assert_nothing_odd(place: &Place) {
+    let said = run(Command::new("tshark").arg("-r").arg(place.file("cap.pcapng")).args([
+        "-o",
+        "tcp.try_heuristic_first:TRUE",
+        "-q",
+        "-z",
+        "expert",
+    ]));
+    let mut kind = "";
+    for line in said.lines() {
+        if let Some((first, _)) = line.split_once(" (") {
+            kind = first;
+        }
+        let odd = matches!(kind, "Errors" | "Warns")
+            || kind == "Notes" && line.contains("Sequence") && !line.contains("connection closing");
+        assert!(!odd, "{said}");
+    }
+    assert!(said.contains("Chats ("), "tshark has read it: {said}");
+}
+
 #[test]
 fn curl_and_nginx_in_all_their_ways() {
-    let Some(place) = live::place(&["curl", "nginx"]) else { return };
+    let Some(place) = live::place(&["curl", "nginx", "tshark"]) else { return };
     let _nginx = place.nginx();
     let found = compare(&place, |place| {
         let base = "http://127.0.0.1:8080";
@@ -98,6 +119,7 @@ fn curl_and_nginx_in_all_their_ways() {
         let hello = format!("{base}/hello");
         curl(place, &[&hello, &hello, &format!("{base}/missing")]);
     });
+    assert_nothing_odd(&place);
     // Of the proxied ones both connections.
     assert_eq!(found.len(), 12);
     assert!(found.iter().all(|line| line["completeness"] == "complete"), "{found:#?}");
