@@ -62,7 +62,7 @@ fn back_end(report: &ProbeReport, verbose: bool) {
         // Programs of a kind are refused for the same reason: once is enough.
         let line = format!("{}; {}", refusal.why, refusal.remedy);
         if !told.contains(&line) {
-            println!("  NO  {}: {line}", program.target);
+            println!("  NO  {}: {line}", hook(program));
             told.push(line);
         }
         if verbose && !refusal.log.is_empty() {
@@ -71,8 +71,14 @@ fn back_end(report: &ProbeReport, verbose: bool) {
     }
 }
 
+/// What the program hooks on to; its own name where that has none.
+fn hook(program: &ProgramReport) -> &str {
+    if program.target.is_empty() { &program.name } else { &program.target }
+}
+
 fn one(program: &ProgramReport) {
-    let ProgramReport { name, target, verified, .. } = program;
+    let ProgramReport { name, verified, .. } = program;
+    let target = hook(program);
     let cost = verified.map_or(String::new(), |n| format!(", {n} instructions verified"));
     println!("  {} {name} ({target}){cost}", mark(program.refusal.is_none()));
 }
