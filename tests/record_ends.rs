@@ -85,6 +85,7 @@ fn a_full_disk_ends_it_and_leaves_a_valid_file() {
     run(Command::new("umount").arg(&small));
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("No space left") && said.contains("cap.pcapng"), "{said}");
+    assert!(!said.contains("nothing lost"), "what came after the end is lost: {said}");
     assert_eq!(found.first().map(String::as_str), Some("/hello"));
     assert!(!packets.is_empty());
 }

@@ -94,6 +94,8 @@ impl Outcome {
             && self.ring_error.is_none()
             && !self.counters.any_lost()
             && self.summary.gap_bytes == 0
+            && self.summary.malformed == 0
+            && self.summary.evicted == 0
     }
 }
 

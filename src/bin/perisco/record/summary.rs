@@ -59,14 +59,22 @@ pub fn ended(outcome: &Outcome, output: &str, quiet: bool) -> ExitCode {
     }
     if !quiet {
         let time = humantime::format_duration(Duration::from_millis(elapsed.as_millis() as u64));
-        eprintln!("perisco: {} in {time}{}", counted(summary), written(summary, output));
+        // After a failure the sizes are not known, and nobody should read them as 0.
+        let place = if write_error.is_none() { written(summary, output) } else { String::new() };
+        eprintln!("perisco: {} in {time}{place}", counted(summary));
         hints(summary, output);
     }
     let missing = lost(counters, summary);
     for line in &missing {
         eprintln!("perisco: {line}");
     }
-    if missing.is_empty() && !quiet {
+    if counters.unowned > 0 {
+        eprintln!(
+            "perisco: {} calls or packets were left out by the filters because their process was not known",
+            HumanCount(counters.unowned)
+        );
+    }
+    if missing.is_empty() && outcome.is_complete() && !quiet {
         eprintln!("perisco: nothing lost");
     }
     if complete { ExitCode::SUCCESS } else { ExitCode::from(1) }
