@@ -26,7 +26,7 @@
 /* The socket became established, or (`PERISCO_F_MIDWAY`) was found so by the
  * iterator. `seq` and `ack`: the next byte to be sent and to be received. */
 #define PERISCO_OPEN 2
-/* The socket is gone. `seq` and `ack`: one past the last byte sent (write_seq)
+/* The socket is gone. `seq` and `ack`: one past the last byte sent (write_seq; cgroup: snd_nxt)
  * and received (rcv_nxt), a FIN counted as in TCP. `tcp_flags` has
  * PERISCO_FIN_SENT, PERISCO_FIN_RECEIVED, PERISCO_RESET as far as known. */
 #define PERISCO_CLOSE 3

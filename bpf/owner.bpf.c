@@ -179,6 +179,11 @@ static __always_inline void on_closed(struct sock *sk, int from)
 		head.ack = tcp->rcv_nxt;
 		head.flags = PERISCO_F_ACK;
 		head.tcp_flags = endings(sk, from);
+		/* What was written but never left, its FIN too, no packet can have. */
+		if (back_end == PERISCO_CGROUP && tcp->snd_nxt != head.seq) {
+			head.seq = tcp->snd_nxt;
+			head.tcp_flags &= ~PERISCO_FIN_SENT;
+		}
 		if (state) {
 			head.role = state->role;
 			head.cgroup = state->owner.cgroup;

@@ -220,6 +220,16 @@ fn a_file_is_not_overwritten_unless_asked() {
 }
 
 #[test]
+fn what_was_written_but_never_left_is_not_missing() {
+    let Some(place) = live::place(&["/usr/bin/python3", "tshark"]) else { return };
+    let recorder = place.record("cap.pcapng", &["--backend", "cgroup"]);
+    run(&mut place.python("unread.py", &["127.0.0.1", "7002"]));
+    let (status, said) = recorder.stop();
+    assert!(status.success() && said.contains("nothing lost"), "{said}");
+    assert!(!tshark(&place.file("cap.pcapng")).is_empty());
+}
+
+#[test]
 fn duration_and_count_end_it() {
     let Some((place, _nginx)) = site() else { return };
     let (status, said) = place.record("time.pcapng", &["--duration", "1s"]).wait();
