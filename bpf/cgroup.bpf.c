@@ -16,17 +16,33 @@
 #define LOOPBACK_IFINDEX    1
 #define BPF_F_CURRENT_NETNS (-1L)
 
-/* Bytes of the payload to keep. */
-static __always_inline __u32 kept(const struct packet *packet)
+/* Bytes of the payload that are asked for. */
+static __always_inline __u32 asked(const struct packet *packet)
 {
 	return snaplen && snaplen < packet->length ? snaplen : packet->length;
+}
+
+/* Decides how much to keep; counts what a filling ring costs. */
+static __always_inline void decide(struct packet *packet)
+{
+	__u32 all = asked(packet), most;
+
+	packet->keep = all;
+	if (all <= PERISCO_SMALL)
+		return;
+	most = room();
+	if (all <= most)
+		return;
+	packet->keep = most;
+	packet->cut = true;
+	cut_short(all - most);
 }
 
 /* Makes `head` that of chunk `i` and returns how many bytes to copy. */
 static __always_inline __u32 set_chunk(struct perisco_event *head, const struct packet *packet,
 				       __u32 i)
 {
-	__u32 keep = kept(packet), before = i * PERISCO_LARGE;
+	__u32 keep = packet->keep, before = i * PERISCO_LARGE;
 	__u32 n = keep - before;
 
 	if (n > PERISCO_LARGE)
@@ -40,7 +56,9 @@ static __always_inline __u32 set_chunk(struct perisco_event *head, const struct 
 		head->length = packet->length - before;
 		head->tcp_flags |= packet->flags & TCP_FIN;
 	}
-	if (keep < packet->length)
+	if (packet->cut)
+		head->gap = PERISCO_GAP_FILLING;
+	else if (keep < packet->length)
 		head->flags |= PERISCO_F_SNAPPED;
 	if (before + n < keep && i == MAX_CHUNKS - 1) {
 		head->gap = PERISCO_GAP_CALL_LIMIT;
@@ -107,6 +125,15 @@ static __always_inline bool peer_is_here(struct __sk_buff *skb, const struct per
 	return here;
 }
 
+/* The other end of this packet's socket is here. */
+static __always_inline void note_peer(struct __sk_buff *skb)
+{
+	struct tcp_sock *sk = skb->sk ? bpf_skc_to_tcp_sock(skb->sk) : NULL;
+
+	if (sk)
+		peer_here[place_of(number_of(sk))] = number_of(sk);
+}
+
 /*
  * Which chunks of an incoming packet to copy: all, but what came over loopback
  * was captured when it was sent, save the chunks that found no room then.
@@ -123,28 +150,82 @@ static __always_inline __u32 chunks_to_copy(struct __sk_buff *skb, const struct 
 	/* Resets are often sent by no socket at all, so they are not left out. */
 	if (skb->ifindex != LOOPBACK_IFINDEX || packet->flags & TCP_RST || !peer_is_here(skb, head))
 		return ~0u;
+	/* And stays there as long as this socket lives. */
+	if (head->socket)
+		note_peer(skb);
 	chunks = bpf_map_lookup_elem(&missed, &key);
 	if (!chunks)
 		return 0;
 	which = *chunks;
-	bpf_map_delete_elem(&missed, &key);
+	if (!bpf_map_delete_elem(&missed, &key))
+		__sync_fetch_and_add(&missed_packets, -1);
 	*again = true;
 	return which;
 }
 
+/* Notes which chunks of a packet sent over loopback found the ring full. */
+static __always_inline void note_missed(const struct perisco_event *head,
+					const struct packet *packet, __u32 chunks)
+{
+	struct missed_key key = {.netns = head->netns,
+				 .seq = packet->seq,
+				 .source = packet->source,
+				 .destination = packet->destination};
+
+	if (!bpf_map_update_elem(&missed, &key, &chunks, BPF_NOEXIST))
+		__sync_fetch_and_add(&missed_packets, 1);
+	else
+		bpf_map_update_elem(&missed, &key, &chunks, BPF_ANY);
+}
+
+/*
+ * Whether an incoming packet was captured when it was sent, for all that its
+ * socket tells: the short way of `chunks_to_copy` for all but the first packet
+ * of a connection.
+ */
+static __always_inline bool was_captured(struct __sk_buff *skb)
+{
+	const struct tcp_header *tcp;
+	struct tcp_sock *sk;
+	__u32 at;
+
+	if (skb->ifindex != LOOPBACK_IFINDEX || missed_packets || !skb->sk)
+		return false;
+	sk = bpf_skc_to_tcp_sock(skb->sk);
+	if (!sk)
+		return false;
+	if (peer_here[place_of(number_of(sk))] != number_of(sk))
+		return false;
+	tcp = linear_header(skb, &at);
+	return tcp && !(tcp->flags & TCP_RST);
+}
+
+/* Its state is gone (LRU): the next call on the socket shall note it again. */
+static __always_inline void ask_again(struct __sk_buff *skb)
+{
+	struct tcp_sock *sk = skb->sk ? bpf_skc_to_tcp_sock(skb->sk) : NULL;
+
+	if (sk)
+		forget_cached(sk);
+}
+
 /* Whether the filters let the packet of `head` through; fills in its role. */
-static __always_inline bool passes(struct perisco_event *head, __u32 payload)
+static __always_inline bool passes(struct __sk_buff *skb, struct perisco_event *head, __u32 payload)
 {
 	bool only_cgroups =
 		filter_cgroups && !filter_pids && !filter_comms && !filter_exes && !filter_uids;
 	__u8 process = UNKNOWN;
 
 	if (head->socket) {
-		struct socket_state *state = state_of((void *)head->socket);
+		if (filters_processes() || filter_role || self_sockets) {
+			struct socket_state *state = state_of((void *)head->socket);
 
-		if (state) {
-			process = state->wanted;
-			head->role = state->role;
+			if (state) {
+				process = state->wanted;
+				head->role = state->role;
+			} else {
+				ask_again(skb);
+			}
 		}
 	} else {
 		struct listener *listener = listener_of(head);
@@ -154,8 +235,10 @@ static __always_inline bool passes(struct perisco_event *head, __u32 payload)
 		head->role = PERISCO_ROLE_SERVER;
 	}
 	/* The packet says its cgroup, if the process is not known. */
-	if (only_cgroups && process == UNKNOWN)
+	if (only_cgroups && process == UNKNOWN) {
+		head->cgroup = bpf_skb_cgroup_id(skb);
 		process = bpf_map_lookup_elem(&cgroups, &head->cgroup) ? YES : NO;
+	}
 	return wanted(head, process, head->role, payload);
 }
 
@@ -184,7 +267,6 @@ static __always_inline bool fill_packet(struct perisco_event *head, struct __sk_
 	head->ack = packet->ack;
 	head->tcp_flags = packet->flags;
 	head->flags = PERISCO_F_PACKET | PERISCO_F_ACK;
-	head->cgroup = bpf_skb_cgroup_id(skb);
 	if (sk->__sk_common.skc_state != TCP_LISTEN)
 		return true;
 	/* Bytes that come with the end of the handshake, or with a SYN (fast
@@ -216,7 +298,9 @@ __noinline int later_chunk(struct __sk_buff *skb, __u32 what, __u32 which)
 	if (!parse_packet(skb, &packet) ||
 	    !fill_packet(&head, skb, &packet, what >> CHUNK_DIRECTION & 1))
 		return 0;
-	if (i * PERISCO_LARGE >= kept(&packet))
+	/* A packet that is cut has no such chunk. */
+	packet.keep = asked(&packet);
+	if (i * PERISCO_LARGE >= packet.keep)
 		return 0;
 	head.role = what >> CHUNK_ROLE & 3;
 	return !send_chunk(skb, &head, &packet, i, what >> CHUNK_AGAIN & 1);
@@ -228,7 +312,7 @@ static __always_inline __u32 send_payload(struct __sk_buff *skb, struct perisco_
 {
 	__u32 what = head->direction << CHUNK_DIRECTION | head->role << CHUNK_ROLE |
 		     again << CHUNK_AGAIN;
-	__u32 keep = kept(packet), full = 0;
+	__u32 keep = packet->keep, full = 0;
 
 	if (which & 1 && !send_chunk(skb, head, packet, 0, again))
 		full = 1;
@@ -254,7 +338,7 @@ static __always_inline int on_packet(struct __sk_buff *skb, __u8 direction)
 		return 1;
 	if (!fill_packet(&head, skb, &packet, direction))
 		return 1;
-	if ((filters_anything() || self_sockets) && !passes(&head, packet.length))
+	if ((filters_anything() || self_sockets) && !passes(skb, &head, packet.length))
 		return 1;
 	if (skip_loopback_ingress && direction == PERISCO_RECEIVED)
 		chunks = chunks_to_copy(skb, &head, &packet, &again);
@@ -264,22 +348,22 @@ static __always_inline int on_packet(struct __sk_buff *skb, __u8 direction)
 		send_head(&head);
 		return 1;
 	}
+	packet.keep = asked(&packet);
+	/* What is copied in place of another was counted whole, by chunks. */
+	if (!again)
+		decide(&packet);
 	full = send_payload(skb, &head, &packet, chunks, again);
-	if (full && skip_loopback_ingress && direction == PERISCO_SENT &&
-	    skb->ifindex == LOOPBACK_IFINDEX) {
-		struct missed_key key = {.netns = head.netns,
-					 .seq = packet.seq,
-					 .source = packet.source,
-					 .destination = packet.destination};
-
-		bpf_map_update_elem(&missed, &key, &full, BPF_ANY);
-	}
+	if (full && !packet.cut && skip_loopback_ingress && direction == PERISCO_SENT &&
+	    skb->ifindex == LOOPBACK_IFINDEX)
+		note_missed(&head, &packet, full);
 	return 1;
 }
 
 SEC("cgroup_skb/ingress")
 int packet_received(struct __sk_buff *skb)
 {
+	if (skip_loopback_ingress && was_captured(skb))
+		return 1;
 	return on_packet(skb, PERISCO_RECEIVED);
 }
 

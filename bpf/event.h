@@ -61,6 +61,9 @@
 #define PERISCO_GAP_CALL_LIMIT 2
 /* Pages of the page cache whose address cannot be computed on this kernel. */
 #define PERISCO_GAP_PAGES 3
+/* The ring was filling: the beginning was kept, so that there is room for the beginning of others.
+ */
+#define PERISCO_GAP_FILLING 4
 
 /* `flags` */
 /* Found by the iterator: the connection is older than the recorder. */
@@ -111,8 +114,8 @@ struct perisco_event {
 _Static_assert(sizeof(struct perisco_event) == 112, "layout of perisco_event");
 
 /* Counters, by index into the per-CPU array `counters`. */
-#define PERISCO_C_EVENTS           0 /* events written to the ring */
-#define PERISCO_C_BYTES            1 /* payload bytes written to the ring */
+#define PERISCO_C_CUT              0 /* packets or calls cut because the ring was filling */
+#define PERISCO_C_CUT_BYTES        1 /* what was cut off */
 #define PERISCO_C_LOST_RING        2 /* data events that found the ring full */
 #define PERISCO_C_LOST_RING_BYTES  3 /* their payload */
 #define PERISCO_C_LOST_OTHER       4 /* other events that found the ring full */

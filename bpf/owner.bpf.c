@@ -63,6 +63,7 @@ static __always_inline void on_connect(struct sock *sk)
 {
 	struct socket_state state = {.role = PERISCO_ROLE_CLIENT, .confirmed = 1};
 
+	forget_cached(sk);
 	current_process(&state.owner);
 	state.wanted = wants_process(&state.owner);
 	keep_state(sk, &state);
@@ -116,6 +117,7 @@ static __always_inline void on_established(struct sock *sk, int from)
 
 	if (!tcp)
 		return;
+	forget_cached(sk);
 	fill_socket(&head, sk, false);
 	if (known)
 		state = *known;
@@ -191,6 +193,7 @@ static __always_inline void on_closed(struct sock *sk, int from)
 		send_head(&head);
 	}
 	bpf_map_delete_elem(&sockets, &key);
+	forget_cached(sk);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -242,6 +245,14 @@ static __always_inline void new_owner(struct sock *sk, struct tcp_sock *tcp,
 	keep_state(sk, &state);
 }
 
+/* Whether this process is known to use the socket: the short way of `note_call`. */
+static __always_inline bool is_noted(const struct sock *sk)
+{
+	__u64 number = number_of(sk);
+
+	return used_by[place_of(number)] == word_of(number, bpf_get_current_pid_tgid() >> 32);
+}
+
 /* Notes who moved `sent` or `received` bytes, and returns what is known of the socket. */
 static __always_inline struct socket_state *note_call(struct sock *sk, __u32 sent, __u32 received)
 {
@@ -251,8 +262,12 @@ static __always_inline struct socket_state *note_call(struct sock *sk, __u32 sen
 	/* Closed by now: its state is gone, and is not to come back. */
 	if (sk->__sk_common.skc_state == TCP_CLOSE)
 		return state;
-	if (state && state->confirmed && state->owner.pid == bpf_get_current_pid_tgid() >> 32)
+	if (state && state->confirmed && state->owner.pid == bpf_get_current_pid_tgid() >> 32) {
+		__u64 number = number_of(sk);
+
+		used_by[place_of(number)] = word_of(number, state->owner.pid);
 		return state;
+	}
 	tcp = bpf_skc_to_tcp_sock(sk);
 	if (!tcp)
 		return state;
@@ -263,7 +278,7 @@ static __always_inline struct socket_state *note_call(struct sock *sk, __u32 sen
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(socket_sent, struct sock *sk, int moved)
 {
-	if (moved > 0 && begun && is_tcp(sk, false))
+	if (moved > 0 && begun && !is_noted(sk) && is_tcp(sk, false))
 		note_call(sk, moved, 0);
 	return 0;
 }
@@ -271,7 +286,7 @@ int BPF_PROG(socket_sent, struct sock *sk, int moved)
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(socket_received, struct sock *sk, int moved)
 {
-	if (moved > 0 && begun && is_tcp(sk, false))
+	if (moved > 0 && begun && !is_noted(sk) && is_tcp(sk, false))
 		note_call(sk, 0, moved);
 	return 0;
 }

@@ -36,7 +36,7 @@ struct comm_event {
 };
 
 /*
- * Wakes the reader once for each `wake_bytes` queued: waking for each event
+ * Wakes the reader once for each 2^`wake_shift` bytes queued: waking for each event
  * tripled the cost of recording. `bytes`: size of the record to be submitted,
  * which the ring counts as queued from its reservation on.
  */
@@ -45,7 +45,29 @@ static __always_inline __u64 wake(__u32 bytes)
 	__u64 queued = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 	__u64 before = queued > bytes + 8 ? queued - bytes - 8 : 0;
 
-	return queued / wake_bytes != before / wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	return (queued ^ before) >> wake_shift ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/*
+ * Bytes to keep of a packet or call, so that a reader that falls behind never
+ * costs the beginning of a message: all while the ring is less than half full,
+ * then little, in the end what a head takes at most as a rule. The ring fills with bodies;
+ * heads stand at the beginning of what is written.
+ */
+static __always_inline __u32 room(void)
+{
+	__u64 queued = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+
+	if (queued < ring_bytes / 2)
+		return ~0u;
+	return queued < ring_bytes / 4 * 3 ? PERISCO_MEDIUM : PERISCO_SMALL;
+}
+
+/* A packet or call was cut by `room`. */
+static __always_inline void cut_short(__u32 bytes)
+{
+	count(PERISCO_C_CUT, 1);
+	count(PERISCO_C_CUT_BYTES, bytes);
 }
 
 /* A data event of `bytes` of payload found the ring full. */
@@ -97,11 +119,8 @@ static __always_inline void lost_other(void)
 			record_->head.gap = PERISCO_GAP_UNREADABLE;                                \
 			count(PERISCO_C_UNREADABLE, 1);                                            \
 			count(PERISCO_C_UNREADABLE_BYTES, bytes_);                                 \
-			bytes_ = 0;                                                                \
 		}                                                                                  \
 		bpf_ringbuf_submit(record_, wake(sizeof(*record_)));                               \
-		count(PERISCO_C_EVENTS, 1);                                                        \
-		count(PERISCO_C_BYTES, bytes_);                                                    \
 		done = 1;                                                                          \
 	} while (0)
 
@@ -132,7 +151,6 @@ static __always_inline int send_head(struct perisco_event *head)
 	head->lost = lost_events;
 	*record = *head;
 	bpf_ringbuf_submit(record, wake(sizeof(*record)));
-	count(PERISCO_C_EVENTS, 1);
 	return 0;
 }
 
@@ -153,7 +171,6 @@ static __always_inline int send_comm(struct perisco_event *head, const char *com
 	record->head = *head;
 	__builtin_memcpy(record->comm, comm, PERISCO_COMM);
 	bpf_ringbuf_submit(record, at_once ? BPF_RB_FORCE_WAKEUP : wake(sizeof(*record)));
-	count(PERISCO_C_EVENTS, 1);
 	return 0;
 }
 

@@ -4,10 +4,11 @@
 /// Counts since the start, each of them only ever growing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Events written to the ring buffer.
-    pub events: u64,
-    /// Bytes of payload in them.
-    pub bytes: u64,
+    /// Packets or calls of which only the beginning was kept, because the ring
+    /// buffer was filling.
+    pub cut: u64,
+    /// Bytes of payload cut off those.
+    pub cut_bytes: u64,
     /// Data events that found the ring buffer full.
     pub lost: u64,
     /// Bytes of payload of those.
@@ -47,8 +48,8 @@ impl Counters {
     /// From the values of the array, in its order.
     pub fn from_array(values: &[u64; COUNTERS]) -> Self {
         let [
-            events,
-            bytes,
+            cut,
+            cut_bytes,
             lost,
             lost_bytes,
             lost_other,
@@ -63,8 +64,8 @@ impl Counters {
             recovered_bytes,
         ] = *values;
         Self {
-            events,
-            bytes,
+            cut,
+            cut_bytes,
             lost,
             lost_bytes,
             lost_other,
@@ -84,7 +85,8 @@ impl Counters {
 
     /// Whether anything that should be in the file is not.
     pub fn any_lost(&self) -> bool {
-        self.lost > self.recovered
+        self.cut > 0
+            || self.lost > self.recovered
             || self.lost_other > 0
             || self.unreadable > 0
             || self.over_limit > 0
@@ -101,7 +103,7 @@ mod tests {
     #[test]
     fn each_counter_has_its_place() {
         let counters = Counters::from_array(&std::array::from_fn(|index| index as u64));
-        assert_eq!((counters.events, counters.lost_other), (0, 4));
+        assert_eq!((counters.cut, counters.lost_other), (0, 4));
         assert_eq!((counters.table_full, counters.unowned), (9, 11));
         assert_eq!((counters.recovered, counters.recovered_bytes), (12, 13));
     }

@@ -63,6 +63,8 @@ pub enum GapReason {
     CallLimit,
     /// Pages whose address cannot be computed on this kernel.
     Pages,
+    /// The ring was filling, so only the beginning was kept.
+    Filling,
 }
 
 /// TCP flags of a packet's header (RFC 9293, section 3.1).
@@ -214,6 +216,7 @@ fn gap(code: u8) -> Result<GapReason, Malformed> {
         1 => GapReason::Unreadable,
         2 => GapReason::CallLimit,
         3 => GapReason::Pages,
+        4 => GapReason::Filling,
         _ => return Err(Malformed),
     })
 }

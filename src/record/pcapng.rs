@@ -124,11 +124,22 @@ pub fn packet(
     comments: &[String],
     write: impl FnOnce(&mut Vec<u8>),
 ) {
-    let block = Block::begin(out, ENHANCED_PACKET);
-    out.extend_from_slice(&head.interface.to_le_bytes());
-    timestamp(out, head.time);
-    out.extend_from_slice(&head.captured.to_le_bytes());
-    out.extend_from_slice(&head.original.to_le_bytes());
+    // The hot path of a recording: few appends, since each asks for room.
+    let block = Block { start: out.len() };
+    let mut start = [0; 28];
+    let fields = [
+        ENHANCED_PACKET,
+        0,
+        head.interface,
+        (head.time >> 32) as u32,
+        head.time as u32,
+        head.captured,
+        head.original,
+    ];
+    for (to, field) in start.as_chunks_mut::<4>().0.iter_mut().zip(fields) {
+        *to = field.to_le_bytes();
+    }
+    out.extend_from_slice(&start);
     let body = out.len();
     write(out);
     debug_assert_eq!(out.len() - body, head.captured as usize);

@@ -26,6 +26,13 @@ const AFTERWARDS: Duration = Duration::from_millis(200);
 /// Rounds in which what is queued at the end is read: one takes 65,536 events.
 const LAST_ROUNDS: usize = 64;
 
+/// Reasons for a loss.
+const LOSSES: usize = 7;
+
+/// How often the programs' counts are read while recording: reading takes as
+/// long as some hundred events, and the file needs them when it ends.
+const COUNT_INTERVAL: Duration = Duration::from_millis(500);
+
 /// How long a command may take to end after Ctrl-C before the recording does.
 const INTERRUPT_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -145,8 +152,9 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     options.write.back_end_reason = reason(&recorder);
     let writer = Writer::create(&options.write, Clock::now())?;
     let begun = Instant::now();
-    let mut session =
-        Session { recorder, writer: Some(writer), command, found, trouble: Trouble::default() };
+    let counted = (begun, losses(&Counters::default()));
+    let (writer, trouble) = (Some(writer), Trouble::default());
+    let mut session = Session { recorder, writer, command, found, trouble, counted };
     // Those that were forked while the programs were being loaded.
     for pid in targets::with_children(&asked) {
         // A full set is told by the counters of what the filters kept out.
@@ -188,6 +196,8 @@ struct Session {
     command: Option<Held>,
     found: Found,
     trouble: Trouble,
+    /// The programs' counts, and when they were read.
+    counted: (Instant, [Loss; LOSSES]),
 }
 
 impl Session {
@@ -229,26 +239,31 @@ impl Session {
         }
     }
 
-    /// What is queued goes to the writer; then it may flush.
-    fn round(&mut self) {
+    /// What is queued goes to the writer; then it may flush. Returns how many
+    /// events that was.
+    fn round(&mut self) -> usize {
         let now = Clock::boottime();
-        let Session { recorder, writer, trouble, .. } = self;
-        let Some(open) = writer else { return };
+        if self.counted.0.elapsed() >= COUNT_INTERVAL {
+            self.counted = (Instant::now(), losses(&self.recorder.counters()));
+        }
+        let Session { recorder, writer, trouble, counted, .. } = self;
+        let Some(open) = writer else { return 0 };
         let mut failed = None;
         let polled = recorder.poll(POLL_INTERVAL, &mut |event| {
             if failed.is_none() {
                 failed = open.event(&event).err();
             }
         });
-        if let Err(error) = polled {
-            trouble.ring = Some(error);
-        }
-        let failed = failed.or_else(|| open.tick(now, &losses(&recorder.counters())).err());
+        let failed = failed.or_else(|| open.tick(now, &counted.1).err());
         if let Some(error) = failed {
             trouble.written = open.summary().clone();
             trouble.write = Some(error);
             *writer = None;
         }
+        polled.unwrap_or_else(|error| {
+            trouble.ring = Some(error);
+            0
+        })
     }
 
     fn status(&self, control: &mut Control<'_>) {
@@ -292,9 +307,7 @@ impl Session {
     fn finish(mut self, begun: Instant) -> Outcome {
         // The ring is read to its end, but not for as long as others fill it.
         for _ in 0..LAST_ROUNDS {
-            let before = self.recorder.counters().events;
-            self.round();
-            if self.recorder.counters().events == before {
+            if self.round() == 0 {
                 break;
             }
         }
@@ -317,9 +330,10 @@ impl Session {
 }
 
 /// The programs' counts, as the file has them.
-fn losses(counters: &Counters) -> [Loss; 6] {
-    let loss = |reason, events, bytes| Loss { reason, events, bytes };
+fn losses(counters: &Counters) -> [Loss; LOSSES] {
+    let loss = |reason, events, bytes| Loss { reason, events, bytes, whole: true };
     [
+        Loss { whole: false, ..loss("filling", counters.cut, counters.cut_bytes) },
         loss(
             "ring",
             counters.lost.saturating_sub(counters.recovered),

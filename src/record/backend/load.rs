@@ -180,7 +180,8 @@ fn configure(skeleton: &mut OpenRecordSkel<'_>, plan: &Plan<'_>, ring: u32) {
         settings.tcp_recvmsg_parameters = parameters;
     }
     settings.snaplen = plan.settings.snaplen;
-    settings.wake_bytes = WAKE_BYTES.min(ring / 4);
+    settings.wake_shift = WAKE_BYTES.min(ring / 4).ilog2();
+    settings.ring_bytes = ring;
     settings.skip_loopback_ingress = plan.skip_loopback_ingress;
     settings.filter_pids = filter.by_pid();
     settings.filter_comms = !filter.comms.is_empty();

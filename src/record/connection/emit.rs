@@ -138,13 +138,10 @@ impl Connection {
         let side = if sent { from } else { 1 - from };
         let owner = self.ends[side].as_ref().and_then(|end| end.owner.as_deref());
         let interface = cx.packets.interface(owner, self.client == Some(1 - side))?;
-        let half = &mut self.halves[from];
-        half.id = half.id.wrapping_add(1);
         let segment = Segment {
             from: self.addresses[from],
             to: self.addresses[1 - from],
             side: from,
-            id: half.id,
             seq: packet.seq,
             ack: packet.ack,
             flags: packet.flags,

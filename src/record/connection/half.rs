@@ -151,8 +151,6 @@ pub struct Half {
     pub end: Option<End>,
     /// Its end stands in the file.
     pub ended: bool,
-    /// IPv4 identification of the next packet.
-    pub id: u16,
     /// Payload stands in the file.
     pub has_payload: bool,
 }

@@ -2,6 +2,7 @@
 //! removed when done, bounded in number and memory.
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -35,13 +36,32 @@ const RECHECK_TIME: u64 = OWNER_TIME / 4;
 const LINGER_TIME: u64 = 1_000_000_000;
 
 /// A pair of addresses. With `both_ends` each end is a connection of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
     /// Namespace, where the addresses mean nothing outside of it.
     scope: u32,
     addresses: [SocketAddr; 2],
     /// Side, if ends are kept apart.
     side: Option<u8>,
+}
+
+/// In few words: the derived one hashes an address in six parts.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for address in &self.addresses {
+            match address {
+                SocketAddr::V4(v4) => {
+                    state.write_u64(u64::from(v4.ip().to_bits()) << 16 | u64::from(v4.port()))
+                }
+                SocketAddr::V6(v6) => {
+                    state.write_u128(v6.ip().to_bits());
+                    state.write_u16(v6.port());
+                }
+            }
+        }
+        state.write_u32(self.scope);
+        state.write_u8(self.side.map_or(0, |side| 1 + side));
+    }
 }
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@
 use std::io::{self, Write};
 
 use flate2::write::GzEncoder;
+use zstd::zstd_safe::CParameter;
 
 use super::file::Files;
 use super::{WriteError, Written};
@@ -15,6 +16,22 @@ use crate::record::writer::options::{Compression, WriteOptions};
 
 /// gzip's fastest level: recording shall not cost what it records.
 const GZIP_LEVEL: u32 = 1;
+
+/// Level 1 for recordings, against zstd's own (window 2¹⁹, hash 2¹⁴, match 7):
+///
+/// - Headers repeat within some KB: short matches count, and a smaller window
+///   stays in the cache. 5 % smaller and 10 % faster for small messages; bodies
+///   that come again after 256 KB are stored again.
+/// - A target length of 1 leaves literals as they are (`ZSTD_fast` with any
+///   acceleration; the step stays that of level 1). Coding them takes most of
+///   the time for bodies, three times the rest: 5 % larger for small messages,
+///   15 % for text, 30 % for base64. Levels from 2 on do code them.
+const FAST: [CParameter; 4] = [
+    CParameter::WindowLog(18),
+    CParameter::HashLog(15),
+    CParameter::MinMatch(6),
+    CParameter::TargetLength(1),
+];
 
 /// The files behind their compressor.
 enum Stage {
@@ -140,6 +157,11 @@ fn stage(compression: Compression, files: Files) -> Result<Stage, WriteError> {
         Compression::Zstd { level } => {
             let mut encoder = zstd::Encoder::new(files, level).map_err(WriteError::Compress)?;
             encoder.include_checksum(true).map_err(WriteError::Compress)?;
+            if level == 1 {
+                for parameter in FAST {
+                    encoder.set_parameter(parameter).map_err(WriteError::Compress)?;
+                }
+            }
             Stage::Zstd(encoder)
         }
     })

@@ -23,6 +23,11 @@ const IPV6_BYTES: usize = 40;
 /// Bytes of a TCP header without options.
 const TCP_BYTES: usize = 20;
 
+/// Bytes of the options of a SYN.
+const SYN_OPTIONS: usize = 12;
+/// Bytes of the longest headers.
+const MAX_HEADERS: usize = ETHERNET_BYTES + IPV6_BYTES + TCP_BYTES + SYN_OPTIONS;
+
 /// The largest payload of an IPv4 segment: an IP packet has at most 65,535 bytes.
 const MSS_V4: u16 = 65_495;
 /// The same for IPv6, as the kernel's loopback announces it.
@@ -49,8 +54,6 @@ pub struct Segment<'a> {
     pub to: SocketAddr,
     /// Side of the connection that `from` is, 0 or 1.
     pub side: usize,
-    /// IPv4 identification.
-    pub id: u16,
     /// Sequence number of the first byte.
     pub seq: u32,
     /// Acknowledgment number; without it the segment has no ACK flag.
@@ -77,7 +80,7 @@ impl Segment<'_> {
     }
 
     fn tcp_bytes(&self) -> usize {
-        TCP_BYTES + if self.is_syn() { syn_options(self.from).len() } else { 0 }
+        TCP_BYTES + if self.is_syn() { SYN_OPTIONS } else { 0 }
     }
 
     fn is_syn(&self) -> bool {
@@ -86,47 +89,54 @@ impl Segment<'_> {
 
     /// Appends the headers and the payload: `headers() + payload.len()` bytes.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&MACS[1 - self.side]);
-        out.extend_from_slice(&MACS[self.side]);
-        let tcp = (self.tcp_bytes() + self.length) as u16;
+        let mut head = [0; MAX_HEADERS];
+        let length = self.headers();
+        let at = length - self.tcp_bytes();
+        let sum = self.lower(&mut head, (self.tcp_bytes() + self.length) as u16);
+        self.tcp(&mut head[at..length], sum);
+        out.extend_from_slice(&head[..length]);
+        out.extend_from_slice(self.payload);
+    }
+
+    /// Ethernet and IP. Returns the sum of the pseudo header (RFC 9293, section
+    /// 3.1). `tcp` is the length of all that follows.
+    fn lower(&self, head: &mut [u8; MAX_HEADERS], tcp: u16) -> Sum {
+        head[..6].copy_from_slice(&MACS[1 - self.side]);
+        head[6..12].copy_from_slice(&MACS[self.side]);
+        let ip = &mut head[ETHERNET_BYTES..];
         let mut sum = Sum::default();
         match (self.from, self.to) {
             (SocketAddr::V4(from), SocketAddr::V4(to)) => {
-                let (from, to) = (from.ip().octets(), to.ip().octets());
-                out.extend_from_slice(&[0x08, 0x00]);
-                ipv4(out, self.id, tcp, from, to);
-                sum.add(&from).add(&to);
+                ipv4(ip, tcp, from.ip().octets(), to.ip().octets());
+                sum.add(&ip[12..20]);
+                head[12..14].copy_from_slice(&[0x08, 0x00]);
             }
             (from, to) => {
-                let (from, to) = (octets(from), octets(to));
-                out.extend_from_slice(&[0x86, 0xdd]);
-                ipv6(out, tcp, from, to);
-                sum.add(&from).add(&to);
+                ipv6(ip, tcp, octets(from), octets(to));
+                sum.add(&ip[8..40]);
+                head[12..14].copy_from_slice(&[0x86, 0xdd]);
             }
         }
-        // The rest of the pseudo header (RFC 9293, section 3.1).
-        sum.add(&[0, PROTOCOL_TCP]).add(&tcp.to_be_bytes());
-        self.tcp(out, sum);
+        let [high, low] = tcp.to_be_bytes();
+        sum.add(&[0, PROTOCOL_TCP, high, low]);
+        sum
     }
 
-    fn tcp(&self, out: &mut Vec<u8>, mut sum: Sum) {
-        let start = out.len();
+    fn tcp(&self, tcp: &mut [u8], mut sum: Sum) {
         let ack_flag = if self.ack.is_some() { super::event::tcp::ACK } else { 0 };
-        out.extend_from_slice(&self.from.port().to_be_bytes());
-        out.extend_from_slice(&self.to.port().to_be_bytes());
-        out.extend_from_slice(&self.seq.to_be_bytes());
-        out.extend_from_slice(&self.ack.unwrap_or(0).to_be_bytes());
-        out.extend_from_slice(&[(self.tcp_bytes() as u8 / 4) << 4, self.flags | ack_flag]);
-        out.extend_from_slice(&WINDOW.to_be_bytes());
-        // Checksum and urgent pointer.
-        out.extend_from_slice(&[0; 4]);
+        tcp[..2].copy_from_slice(&self.from.port().to_be_bytes());
+        tcp[2..4].copy_from_slice(&self.to.port().to_be_bytes());
+        tcp[4..8].copy_from_slice(&self.seq.to_be_bytes());
+        tcp[8..12].copy_from_slice(&self.ack.unwrap_or(0).to_be_bytes());
+        tcp[12] = (tcp.len() as u8 / 4) << 4;
+        tcp[13] = self.flags | ack_flag;
+        tcp[14..16].copy_from_slice(&WINDOW.to_be_bytes());
         if self.is_syn() {
-            out.extend_from_slice(&syn_options(self.from));
+            tcp[TCP_BYTES..].copy_from_slice(&syn_options(self.from));
         }
         // Of a cut segment the rest counts as zeros: no reader checks those.
-        let checksum = sum.add(&out[start..]).add(self.payload).fold();
-        out[start + 16..start + 18].copy_from_slice(&checksum.to_be_bytes());
-        out.extend_from_slice(self.payload);
+        let checksum = sum.add(tcp).add(self.payload).fold();
+        tcp[16..18].copy_from_slice(&checksum);
     }
 }
 
@@ -135,30 +145,30 @@ const PROTOCOL_TCP: u8 = 6;
 
 /// Maximum segment size, SACK permitted, window scale: without them Wireshark
 /// notes something at every segment.
-fn syn_options(from: SocketAddr) -> [u8; 12] {
+fn syn_options(from: SocketAddr) -> [u8; SYN_OPTIONS] {
     let mss = (mss(from) as u16).to_be_bytes();
     [2, 4, mss[0], mss[1], 4, 2, 1, 3, 3, WINDOW_SCALE, 1, 0]
 }
 
-fn ipv4(out: &mut Vec<u8>, id: u16, payload: u16, from: [u8; 4], to: [u8; 4]) {
-    let start = out.len();
-    out.extend_from_slice(&[0x45, 0]);
-    out.extend_from_slice(&(payload + IPV4_BYTES as u16).to_be_bytes());
-    out.extend_from_slice(&id.to_be_bytes());
-    // Don't fragment.
-    out.extend_from_slice(&[0x40, 0, TTL, PROTOCOL_TCP, 0, 0]);
-    out.extend_from_slice(&from);
-    out.extend_from_slice(&to);
-    let checksum = Sum::default().add(&out[start..]).fold();
-    out[start + 10..start + 12].copy_from_slice(&checksum.to_be_bytes());
+fn ipv4(ip: &mut [u8], payload: u16, from: [u8; 4], to: [u8; 4]) {
+    ip[0] = 0x45;
+    ip[2..4].copy_from_slice(&(payload + IPV4_BYTES as u16).to_be_bytes());
+    // Identification 0, don't fragment: what is never fragmented needs none (RFC 6864, section
+    // 4.1), and numbers that count up cost four bytes of a compressed packet, of twenty.
+    ip[6..10].copy_from_slice(&[0x40, 0, TTL, PROTOCOL_TCP]);
+    ip[12..16].copy_from_slice(&from);
+    ip[16..20].copy_from_slice(&to);
+    let checksum = Sum::default().add(&ip[..IPV4_BYTES]).fold();
+    ip[10..12].copy_from_slice(&checksum);
 }
 
-fn ipv6(out: &mut Vec<u8>, payload: u16, from: [u8; 16], to: [u8; 16]) {
-    out.extend_from_slice(&[0x60, 0, 0, 0]);
-    out.extend_from_slice(&payload.to_be_bytes());
-    out.extend_from_slice(&[PROTOCOL_TCP, TTL]);
-    out.extend_from_slice(&from);
-    out.extend_from_slice(&to);
+fn ipv6(ip: &mut [u8], payload: u16, from: [u8; 16], to: [u8; 16]) {
+    ip[0] = 0x60;
+    ip[4..6].copy_from_slice(&payload.to_be_bytes());
+    ip[6] = PROTOCOL_TCP;
+    ip[7] = TTL;
+    ip[8..24].copy_from_slice(&from);
+    ip[24..40].copy_from_slice(&to);
 }
 
 /// The address in sixteen bytes; IPv4 mapped.

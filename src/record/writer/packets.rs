@@ -207,7 +207,7 @@ impl Packets {
     pub fn finish(mut self, losses: &[Loss]) -> Result<(Summary, Written), WriteError> {
         self.losses = losses.to_vec();
         self.end_file();
-        self.counts.lost_events = self.losses.iter().map(|loss| loss.events).sum();
+        self.counts.lost_events = self.losses.iter().map(Loss::dropped).sum();
         self.counts.losses = self.losses;
         self.counts.http2_ports = self.http2_ports.into_iter().collect();
         Ok((self.counts, self.sink.finish()?))
@@ -239,7 +239,7 @@ impl Packets {
         let (start, end) = (self.clock.wall(self.file_start), self.clock.wall(self.now));
         let losses = self.new_losses();
         let comments: Vec<String> = losses.iter().flat_map(Loss::comments).collect();
-        let lost = losses.iter().map(|loss| loss.events).sum();
+        let lost = losses.iter().map(Loss::dropped).sum();
         for (interface, &received) in self.interfaces.iter().enumerate() {
             let statistics = Statistics {
                 interface: interface as u32,
@@ -267,6 +267,7 @@ impl Packets {
                 reason: loss.reason,
                 events: loss.events.saturating_sub(events),
                 bytes: loss.bytes.saturating_sub(bytes),
+                whole: loss.whole,
             }
         };
         let losses = self.losses.iter().map(since).collect();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Events that are missing for one reason.
+/// Events that are missing, or missing a part, for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
     /// Why: `ring`, `unreadable`, …; the key in the file.
@@ -11,9 +11,16 @@ pub struct Loss {
     pub events: u64,
     /// Their payload in bytes, where it is known.
     pub bytes: u64,
+    /// Nothing of these events is there: they are dropped packets.
+    pub whole: bool,
 }
 
 impl Loss {
+    /// Packets that are not there at all.
+    pub(super) fn dropped(&self) -> u64 {
+        if self.whole { self.events } else { 0 }
+    }
+
     /// Its comments in the interface statistics; none if nothing was lost.
     pub(super) fn comments(&self) -> Vec<String> {
         let pair = |suffix: &str, value: u64| {

@@ -147,7 +147,7 @@ fn the_documented_filters_select() {
     let mut writer = writer(&options(dir.path(), ZSTD));
     write_all(&mut writer, &exchange(&mut Talk::local(), 1, 100));
     write_all(&mut writer, &exchange(&mut Talk::new("127.0.0.1:40001", "127.0.0.1:9"), 2, 100));
-    writer.finish(&[Loss { reason: "ring", events: 5, bytes: 700 }]).unwrap();
+    writer.finish(&[Loss { reason: "ring", events: 5, bytes: 700, whole: true }]).unwrap();
     let file = dir.path().join("cap.pcapng");
     for (filter, count) in [
         ("frame.interface_name == \"host/curl[4000001]\"", 11),
@@ -184,7 +184,8 @@ fn a_gap_is_marked_in_wireshark_with_the_count_of_drops() {
     talk.send(1, &response(1000));
     talk.lost = 2;
     write_all(&mut writer, &talk.send(1, &response(10)));
-    let summary = writer.finish(&[Loss { reason: "ring", events: 2, bytes: 2 * 1039 }]).unwrap();
+    let summary =
+        writer.finish(&[Loss { reason: "ring", events: 2, bytes: 2 * 1039, whole: true }]).unwrap();
     let size = response(1000).len() as u64;
     assert_eq!((summary.gaps, summary.gap_bytes, summary.lost_events), (1, size, 2));
     let file = dir.path().join("cap.pcapng");
@@ -210,7 +211,7 @@ fn losses_are_counted_once_over_all_files() {
         WriteOptions { rotate_time: Some(Duration::from_secs(1)), ..options(dir.path(), ZSTD) };
     let mut writer = writer(&options);
     let mut talk = Talk::local();
-    let ring = |events| [Loss { reason: "ring", events, bytes: 10 * events }];
+    let ring = |events| [Loss { reason: "ring", events, bytes: 10 * events, whole: true }];
     write_all(&mut writer, &talk.open_both());
     talk.send(0, b"lost");
     talk.lost = 3;

@@ -169,7 +169,7 @@ struct FileArgs {
     #[arg(long, value_enum, default_value_t = CompressArg::Zstd)]
     compress: CompressArg,
 
-    /// Compression level [default: zstd 1, gzip 6]
+    /// Level of zstd; 1 is the fastest [default: 1]
     #[arg(long, value_name = "N")]
     level: Option<i32>,
 

@@ -137,6 +137,14 @@ fn lost(counters: &Counters, summary: &Summary) -> Vec<String> {
         ),
     );
     say(
+        counters.cut,
+        format!(
+            "LOST the ends of {} packets or calls, {}: the buffer was filling; a larger --buffer, filters or --snaplen help",
+            HumanCount(counters.cut),
+            BinaryBytes(counters.cut_bytes)
+        ),
+    );
+    say(
         counters.unreadable,
         format!(
             "LOST {} events with {}: their memory could not be read",

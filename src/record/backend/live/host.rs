@@ -52,14 +52,33 @@ fn a_full_ring_is_counted_to_the_byte() {
     let said = 2 * 2 * (LONG.up + LONG.down) as u64;
     assert!(counters.lost > 0);
     assert_eq!(
-        kept(&events) + counters.lost_bytes,
+        kept(&events) + counters.lost_bytes + counters.cut_bytes,
         said,
         "kept and lost is all that was said: {counters:?}"
     );
-    assert_eq!(counters.bytes, kept(&events));
-    assert_eq!(counters.events, events.len() as u64);
     let last = events.iter().map(|event| u64::from(event.lost)).max().unwrap();
     assert!(last > 0 && last <= counters.lost + counters.lost_other, "{last}: {counters:?}");
+}
+
+#[test]
+fn a_filling_ring_keeps_the_beginning_of_every_packet() {
+    let small = |settings| Settings { buffer_bytes: 1 << 20, ..settings };
+    let Some((events, counters)) = overflow(small, LONG, 4) else { return };
+    assert_eq!((counters.lost, counters.lost_other), (0, 0), "{counters:?}");
+    assert!(counters.cut > 0);
+    // Several times what the ring holds; the rounds between are read.
+    let said = 4 * 2 * (LONG.up + LONG.down) as u64;
+    assert_eq!(kept(&events) + counters.cut_bytes, said, "{counters:?}");
+    let cut = events.iter().filter(|event| event.payload.len() < event.length as usize);
+    let (mut much, mut little) = (0, 0);
+    for event in cut.filter(|event| event.kind == Kind::Data) {
+        match event.payload.len() {
+            4096 => much += 1,
+            512 => little += 1,
+            other => panic!("{other} bytes kept"),
+        }
+    }
+    assert!(much > 0 && much + little == counters.cut, "{much} {little} {counters:?}");
 }
 
 #[test]
@@ -67,7 +86,7 @@ fn what_was_lost_at_the_sender_is_copied_once_at_most() {
     let small = |settings| Settings { buffer_bytes: 256 << 10, both_ends: false, ..settings };
     let Some((events, counters)) = overflow(small, LONG, 5) else { return };
     let said = 5 * (LONG.up + LONG.down) as u64;
-    let missing = counters.lost_bytes - counters.recovered_bytes;
+    let missing = counters.lost_bytes - counters.recovered_bytes + counters.cut_bytes;
     assert!(missing > 0);
     assert_eq!(kept(&events) + missing, said, "once each, or missing: {counters:?}");
 }
