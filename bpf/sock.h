@@ -50,17 +50,17 @@ static __always_inline __u64 wake(__u32 bytes)
 
 /*
  * Bytes to keep of a packet or call, so that a reader that falls behind never
- * costs the beginning of a message: all while the ring is less than half full,
- * then little, in the end what a head takes at most as a rule. The ring fills with bodies;
- * heads stand at the beginning of what is written.
+ * costs the beginning of a message: all while the ring is less than three
+ * quarters full, then little, in the end what a head takes as a rule. The ring
+ * fills with bodies; heads stand at the beginning of what is written.
  */
 static __always_inline __u32 room(void)
 {
 	__u64 queued = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 
-	if (queued < ring_bytes / 2)
+	if (queued < ring_bytes / 4 * 3)
 		return ~0u;
-	return queued < ring_bytes / 4 * 3 ? PERISCO_MEDIUM : PERISCO_SMALL;
+	return queued < ring_bytes / 8 * 7 ? PERISCO_MEDIUM : PERISCO_SMALL;
 }
 
 /* A packet or call was cut by `room`. */
