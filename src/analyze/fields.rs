@@ -151,6 +151,21 @@ impl Fields {
         self.entries().is_empty()
     }
 
+    /// Becomes equal to another one, whose spans are then its own.
+    #[inline]
+    pub fn copy_from(&mut self, other: &Self) {
+        match &other.0 {
+            Some(theirs) => {
+                let list = self.list();
+                list.bytes.clear();
+                list.bytes.extend_from_slice(&theirs.bytes);
+                list.entries.clear();
+                list.entries.extend_from_slice(&theirs.entries);
+            }
+            None => self.clear(),
+        }
+    }
+
     /// Empties it, keeping the memory for reuse.
     pub fn clear(&mut self) {
         if let Some(list) = &mut self.0 {

@@ -34,17 +34,14 @@ pub struct Call {
 pub type Reset = (Direction, Option<u32>, Option<Timestamp>);
 
 impl Call {
-    /// A call where this request or response head says that it is one
-    /// (content-type `application/grpc…`, or a `grpc-status` field).
+    /// A call where this request or response head says that it is one.
     pub fn detect(head: &Message) -> Option<Box<Self>> {
-        let web = match head.head.value("content-type") {
-            Some(value) => content_type(value)?,
-            None => {
-                head.head.get("grpc-status").or_else(|| head.trailers.get("grpc-status"))?;
-                false
-            }
-        };
-        Some(Box::new(Self { web, messages: [Messages::new(web), Messages::new(web)] }))
+        kind_of(head).map(Self::new)
+    }
+
+    /// A call, of gRPC-Web or not.
+    pub fn new(web: bool) -> Box<Self> {
+        Box::new(Self { web, messages: [Messages::new(web), Messages::new(web)] })
     }
 
     /// Takes body bytes in order.
@@ -208,6 +205,19 @@ impl Call {
         let whole = t.completeness == Completeness::Complete && t.outcome != Outcome::Reset;
         if whole && self.messages.iter().any(|m| m.certain && !m.malformed && !m.is_whole()) {
             t.anomaly("grpc-message-cut");
+        }
+    }
+}
+
+/// Whether this request or response head says that it is of a call
+/// (content-type `application/grpc…`, or a `grpc-status` field), and then
+/// whether of gRPC-Web.
+pub fn kind_of(head: &Message) -> Option<bool> {
+    match head.head.value("content-type") {
+        Some(value) => content_type(value),
+        None => {
+            head.head.get("grpc-status").or_else(|| head.trailers.get("grpc-status"))?;
+            Some(false)
         }
     }
 }

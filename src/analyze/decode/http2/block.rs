@@ -1,11 +1,13 @@
 //! Header blocks: put together from HEADERS, PUSH_PROMISE and CONTINUATION
 //! frames (RFC 9113 section 4.3), then decoded into a message.
 
+use crate::analyze::decode::grpc;
 use crate::analyze::decode::http2::framer::Seen;
 use crate::analyze::decode::http2::hpack::table::Name;
 use crate::analyze::decode::http2::hpack::{Decoder, Field};
-use crate::analyze::decode::http2::log;
+use crate::analyze::decode::http2::{log, memo};
 use crate::analyze::decode::{Direction, Sink};
+use crate::analyze::fields::Fields;
 use crate::analyze::transaction::Message;
 
 /// A header block on its way in.
@@ -37,6 +39,10 @@ pub struct Decoded {
     pub regular: bool,
     /// Number of fields.
     pub count: usize,
+    /// What its fields count against the limit.
+    pub cost: usize,
+    /// Set where it says that it is of a gRPC call: whether of gRPC-Web.
+    pub call: Option<bool>,
     /// Whether a name or a value is unknown, or fields are missing.
     pub unknown: bool,
     /// Whether the fields were cut by the limit.
@@ -53,7 +59,32 @@ pub fn decode(
     (direction, seen): (Direction, Seen),
     out: &mut Sink<'_>,
 ) -> Decoded {
-    let fields = out.fields();
+    let mut fields = out.fields();
+    let ask = memo::Ask { keep_all: out.wants.headers, room: out.limits.head_bytes };
+    let again = !broken && !out.wants.log;
+    if again && let Some(mut decoded) = memo::recall(decoder, bytes, ask, &mut fields) {
+        decoded.message.packet = seen.packet;
+        return decoded;
+    }
+    let mut decoded = read(decoder, bytes, fields, (direction, seen), out);
+    if broken || decoded.malformed {
+        decoder.invalidate();
+        decoded.unknown = true;
+        decoded.malformed = !broken;
+    } else if again && !decoded.unknown {
+        memo::learn(decoder, bytes, ask, &decoded);
+    }
+    decoded
+}
+
+/// Decodes `bytes` field by field.
+fn read(
+    decoder: &mut Decoder,
+    bytes: &[u8],
+    fields: Fields,
+    (direction, seen): (Direction, Seen),
+    out: &mut Sink<'_>,
+) -> Decoded {
     let mut collector = Collector {
         keep_all: out.wants.headers,
         room: out.limits.head_bytes,
@@ -76,11 +107,9 @@ pub fn decode(
         decoder.decode(bytes, &mut |field| collector.field(field))
     };
     let mut decoded = collector.decoded;
-    if broken || result.is_err() {
-        decoder.invalidate();
-        decoded.unknown = true;
-        decoded.malformed = !broken;
-    }
+    decoded.malformed = result.is_err();
+    decoded.cost = out.limits.head_bytes - collector.room;
+    decoded.call = grpc::kind_of(&decoded.message);
     decoded
 }
 

@@ -154,7 +154,7 @@ impl Connection {
         }
         let mut stream = Stream::new(id);
         stream.pushed = true;
-        stream.call = Call::detect(&decoded.message);
+        stream.call = decoded.call.map(Call::new);
         let side = stream.side(Direction::ToServer);
         side.unknown = (decoded.unknown && !decoded.limited).then_some(loss);
         side.message = Some(decoded.message);
@@ -203,7 +203,7 @@ impl Connection {
                 if !decoded.pseudo && !decoded.unknown {
                     stream.anomaly("http2-no-pseudo-header");
                 }
-                stream.head(direction, block.seen, decoded.message);
+                stream.head(direction, block.seen, decoded);
             }
             Place::Trailers | Place::Unknown => {
                 if !side.head && side.loss.is_none() {

@@ -14,6 +14,7 @@ mod framer;
 mod headers;
 pub mod hpack;
 mod log;
+mod memo;
 mod stream;
 mod sync;
 #[cfg(test)]

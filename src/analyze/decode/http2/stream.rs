@@ -376,9 +376,9 @@ impl Stream {
 
     /// The head of a message: what came before it in this direction was not
     /// of the message, so that nothing of its body was lost.
-    pub fn head(&mut self, direction: Direction, seen: Seen, head: Message) {
+    pub fn head(&mut self, direction: Direction, seen: Seen, decoded: Decoded) {
         let before = self.side(direction).message.take();
-        let call = Call::detect(&head);
+        let Decoded { message: head, call, .. } = decoded;
         let side = self.side(direction);
         side.message = Some(Message { packet: seen.packet, ..head });
         side.head = true;
@@ -393,7 +393,7 @@ impl Stream {
             call.begin(direction);
         }
         if self.call.is_none()
-            && let Some(mut call) = call
+            && let Some(mut call) = call.map(Call::new)
         {
             if begun {
                 call.lost(direction);

@@ -45,10 +45,37 @@ pub struct Field<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// How the last block depended on the table and changed it.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// Dynamic indices that it referred to, in order, from 0 for the newest
+    /// entry at that time.
+    pub refs: Vec<u32>,
+    /// Entries that it inserted.
+    pub inserts: usize,
+    /// Whether it did anything else with the table.
+    pub other: bool,
+}
+
+/// References that are traced: real blocks have fewer.
+const REFS: usize = 32;
+
+impl Trace {
+    fn refer(&mut self, at: Option<usize>) {
+        match at.and_then(|at| u32::try_from(at).ok()) {
+            Some(at) if self.refs.len() < REFS => self.refs.push(at),
+            _ => self.other = true,
+        }
+    }
+}
+
 /// The decoder of one direction.
 #[derive(Debug)]
 pub struct Decoder {
-    table: Table,
+    /// Its dynamic table.
+    pub table: Table,
+    /// What the last block did with it.
+    pub trace: Trace,
     /// Decoded or copied name and value of the field at hand.
     name: Vec<u8>,
     value: Vec<u8>,
@@ -57,7 +84,8 @@ pub struct Decoder {
 impl Decoder {
     /// For a direction whose bytes were (`open`) or were not missed before.
     pub fn new(open: bool) -> Self {
-        Self { table: Table::new(open), name: Vec::new(), value: Vec::new() }
+        let (name, value) = Default::default();
+        Self { table: Table::new(open), trace: Trace::default(), name, value }
     }
 
     /// Forgets the table: header blocks may have been missed.
@@ -72,6 +100,8 @@ impl Decoder {
         block: &[u8],
         each: &mut impl FnMut(Field<'_>),
     ) -> Result<(), HpackError> {
+        self.trace.refs.clear();
+        (self.trace.inserts, self.trace.other) = (0, false);
         let result = self.fields(block, each);
         if result.is_err() {
             self.table.invalidate();
@@ -106,6 +136,7 @@ impl Decoder {
                         return Err(HpackError::LateSizeUpdate);
                     }
                     self.table.resize(integer(first, 5, &mut rest)?);
+                    self.trace.other = true;
                     continue;
                 }
                 // Literal without indexing or never indexed (sections 6.2.2 and 6.2.3).
@@ -134,6 +165,7 @@ impl Decoder {
 
     fn dynamic(&mut self, index: usize) -> Result<table::Found<'_>, HpackError> {
         let at = index.checked_sub(static_table::ENTRIES.len() + 1);
+        self.trace.refer(at);
         at.and_then(|at| self.table.get(at)).ok_or(HpackError::Index(index))
     }
 
@@ -150,6 +182,7 @@ impl Decoder {
             None if index == 0 => Name::Known(string(rest, &mut self.name)?),
             None => {
                 let at = index.checked_sub(static_table::ENTRIES.len() + 1);
+                self.trace.refer(at);
                 let found = at.and_then(|at| self.table.get(at));
                 match found.ok_or(HpackError::Index(index))?.0 {
                     // Copied: the insert below may evict the entry it came from.
@@ -165,6 +198,7 @@ impl Decoder {
         let value = string(rest, &mut self.value)?;
         each(Field { name, value: Some(value) });
         if insert {
+            self.trace.inserts += 1;
             self.table.insert(name, value);
         }
         Ok(())

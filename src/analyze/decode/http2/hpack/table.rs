@@ -29,9 +29,31 @@ pub enum Name<'a> {
 /// What an index stands for: a name, and a value where it is known.
 pub type Found<'a> = (Name<'a>, Option<&'a [u8]>);
 
+/// Length of a name and of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lens {
+    /// Of the name.
+    pub name: u32,
+    /// Of the value.
+    pub value: u32,
+}
+
+impl Lens {
+    /// Of both together.
+    pub fn bytes(self) -> usize {
+        self.name as usize + self.value as usize
+    }
+
+    /// The size of such an entry (RFC 7541 section 4.1).
+    pub fn size(self) -> usize {
+        self.bytes() + OVERHEAD
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Where the name begins in the arena; the value follows it.
+    /// Where the name begins, counted from the first byte ever stored; the
+    /// value follows it.
     start: usize,
     name_len: u32,
     value_len: u32,
@@ -51,6 +73,8 @@ impl Entry {
 pub struct Table {
     /// Names and values, oldest first, after a part that is no longer used.
     arena: Vec<u8>,
+    /// Bytes stored before those in `arena`.
+    gone: usize,
     entries: VecDeque<Entry>,
     /// Sum of the sizes of `entries`.
     size: usize,
@@ -70,6 +94,7 @@ impl Table {
     pub fn new(open: bool) -> Self {
         Self {
             arena: Vec::new(),
+            gone: 0,
             entries: VecDeque::new(),
             size: 0,
             max: (!open).then_some(DEFAULT_SIZE),
@@ -87,7 +112,7 @@ impl Table {
     }
 
     fn clear(&mut self) {
-        self.arena.clear();
+        self.forget(self.arena.len());
         self.entries.clear();
         self.size = 0;
     }
@@ -112,9 +137,7 @@ impl Table {
     pub fn get(&mut self, at: usize) -> Option<Found<'_>> {
         if let Some(place) = self.entries.len().checked_sub(at + 1) {
             let entry = self.entries.get(place)?;
-            let middle = entry.start + entry.name_len as usize;
-            let name = self.arena.get(entry.start..middle)?;
-            let value = self.arena.get(middle..middle + entry.value_len as usize)?;
+            let (name, value) = self.text(entry)?.split_at_checked(entry.name_len as usize)?;
             return Some((entry.unknown.map_or(Name::Known(name), Name::Unknown), Some(value)));
         }
         if !self.open {
@@ -125,6 +148,46 @@ impl Table {
         let id = self.base + (at - self.entries.len()) as u64;
         self.next = self.next.max(id + 1);
         Some((Name::Unknown(id), None))
+    }
+
+    /// Name and value of an entry, one after the other.
+    #[inline]
+    fn text(&self, entry: &Entry) -> Option<&[u8]> {
+        let start = entry.start.wrapping_sub(self.gone);
+        self.arena.get(start..)?.get(..entry.name_len as usize + entry.value_len as usize)
+    }
+
+    /// Name and value of the entry at the dynamic index `at`, one after the
+    /// other, and the length of each; None where any of it is not known.
+    #[inline]
+    pub fn known(&self, at: usize) -> Option<(&[u8], Lens)> {
+        let place = self.entries.len().checked_sub(at + 1)?;
+        let entry = self.entries.get(place).filter(|entry| entry.unknown.is_none())?;
+        Some((self.text(entry)?, Lens { name: entry.name_len, value: entry.value_len }))
+    }
+
+    /// Inserts entries whose names and values are all of `text` and whose
+    /// sizes add up to `size`: as [`Table::insert`] would, one after the
+    /// other. False where that would have to look closer at them, and nothing
+    /// has happened.
+    #[inline]
+    pub fn insert_all(&mut self, text: &[u8], lens: &[Lens], size: usize) -> bool {
+        let Some(max) = self.max.filter(|max| size <= *max && *max <= KEPT_BYTES) else {
+            return false;
+        };
+        if self.shrink(max - size) {
+            self.open = false;
+        }
+        self.compact();
+        let mut start = self.gone.wrapping_add(self.arena.len());
+        self.arena.extend_from_slice(text);
+        self.entries.extend(lens.iter().map(|lens| {
+            let entry = Entry { start, name_len: lens.name, value_len: lens.value, unknown: None };
+            start = start.wrapping_add(lens.bytes());
+            entry
+        }));
+        self.size += size;
+        true
     }
 
     /// Inserts an entry as the newest (RFC 7541 section 4.4).
@@ -159,7 +222,7 @@ impl Table {
             self.forget_older();
         }
         self.compact();
-        let start = self.arena.len();
+        let start = self.gone.wrapping_add(self.arena.len());
         self.arena.extend_from_slice(text);
         self.arena.extend_from_slice(value);
         self.entries.push_back(Entry { start, ..entry });
@@ -174,19 +237,23 @@ impl Table {
             self.size -= entry.size();
         }
         if self.entries.is_empty() {
-            self.arena.clear();
+            self.forget(self.arena.len());
         }
         self.entries.len() < before
     }
 
+    /// Drops so many bytes at the front of the arena.
+    fn forget(&mut self, bytes: usize) {
+        self.arena.drain(..bytes);
+        self.gone = self.gone.wrapping_add(bytes);
+    }
+
     /// Moves what is used to the front of the arena once as much is unused.
     fn compact(&mut self) {
-        let used = self.entries.front().map_or(self.arena.len(), |entry| entry.start);
+        let used =
+            self.entries.front().map_or(self.arena.len(), |e| e.start.wrapping_sub(self.gone));
         if used > DEFAULT_SIZE && used > self.arena.len() / 2 {
-            self.arena.drain(..used);
-            for entry in &mut self.entries {
-                entry.start -= used;
-            }
+            self.forget(used);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Connections as a user would see them.
 
 mod damage;
+mod memo;
 mod oracle;
 mod probe;
 mod scripted;
