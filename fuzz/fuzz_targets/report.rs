@@ -110,12 +110,13 @@ fn formats(mut input: Bytes<'_>) {
     request.body_bytes = u64::MAX;
     let mut response = message(&mut input);
     response.status = Some(100 + input.u16() % 900);
-    transaction.grpc = Some(Box::new(Grpc {
-        service: Some(String::from_utf8_lossy(input.string()).into_owned()),
+    let service = String::from_utf8_lossy(input.string()).into_owned();
+    transaction.grpc = Some(Grpc {
+        service: Some(request.head.store(service.as_bytes())),
         message: Some(String::from_utf8_lossy(input.string()).into_owned()),
         status: Some(u32::from(input.u8())),
         ..Grpc::default()
-    }));
+    });
     transaction.outcome = Outcome::ALL[usize::from(input.u8()) % Outcome::ALL.len()];
     transaction.request = Some(request);
     transaction.response = Some(response);

@@ -172,10 +172,11 @@ pub enum Value {
 /// What gRPC adds to an HTTP transaction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grpc {
-    /// `package.Service`; None where the path was not seen.
-    pub service: Option<String>,
-    /// Method name.
-    pub method: Option<String>,
+    /// `package.Service`, as UTF-8; its text is in the request's `head`. None
+    /// where the path was not seen.
+    pub service: Option<Span>,
+    /// Method name, likewise.
+    pub method: Option<Span>,
     /// Status code; None where it was not seen, which is never OK.
     pub status: Option<u32>,
     /// `grpc-message`, percent-decoded.
@@ -242,7 +243,7 @@ pub struct Transaction {
     /// None where no byte of the final response was seen.
     pub response: Option<Message>,
     /// Set for gRPC calls.
-    pub grpc: Option<Box<Grpc>>,
+    pub grpc: Option<Grpc>,
     /// How it ended.
     pub outcome: Outcome,
     /// How much of it was seen.
@@ -329,6 +330,18 @@ impl Transaction {
     pub fn request_text(&self, pick: impl Fn(&Message) -> Option<Span>) -> Option<&[u8]> {
         let request = self.request.as_ref()?;
         request.text(pick(request))
+    }
+
+    /// The service of a gRPC call.
+    pub fn service(&self) -> Option<&[u8]> {
+        let service = self.grpc.as_ref()?.service;
+        self.request_text(|_| service)
+    }
+
+    /// The method of a gRPC call.
+    pub fn rpc_method(&self) -> Option<&[u8]> {
+        let method = self.grpc.as_ref()?.method;
+        self.request_text(|_| method)
     }
 
     /// The response's status.

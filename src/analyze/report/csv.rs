@@ -66,7 +66,7 @@ pub fn write(item: &Item<'_>, out: &mut Vec<u8>) {
     let transaction = item.transaction;
     let request = transaction.request.as_ref();
     let response = transaction.response.as_ref();
-    let grpc = transaction.grpc.as_deref();
+    let grpc = transaction.grpc.as_ref();
     let mut row = Row { out, first: true };
     row.text(Some(transaction.protocol.as_bytes()));
     row.address(item.client);
@@ -78,8 +78,8 @@ pub fn write(item: &Item<'_>, out: &mut Vec<u8>) {
     row.text(transaction.request_text(|m| m.authority));
     row.text(transaction.request_text(|m| m.path));
     row.number(transaction.status().map(u64::from));
-    row.text(grpc.and_then(|g| g.service.as_deref()).map(str::as_bytes));
-    row.text(grpc.and_then(|g| g.method.as_deref()).map(str::as_bytes));
+    row.text(transaction.service());
+    row.text(transaction.rpc_method());
     row.number(grpc.and_then(|g| g.status).map(u64::from));
     row.text(grpc.map(|g| g.status_name()).as_deref().map(str::as_bytes));
     row.text(grpc.and_then(|g| g.message.as_deref()).map(str::as_bytes));

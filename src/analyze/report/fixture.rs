@@ -53,6 +53,7 @@ pub fn grpc(method: &str, status: Option<u32>, start: i64) -> Transaction {
     let path = format!("/shop.v1.Cart/{method}");
     let mut request = request(b"POST", b"cart:50051", path.as_bytes(), start);
     request.scheme = Some(request.head.store(b"http"));
+    let [service, name] = request.head.store_all([b"shop.v1.Cart", method.as_bytes()]);
     request.body_bytes = 25;
     let mut response = response(200, start + 800, start + 1000, 17);
     if let Some(status) = status {
@@ -61,16 +62,16 @@ pub fn grpc(method: &str, status: Option<u32>, start: i64) -> Transaction {
     transaction.stream = Some(3);
     transaction.request = Some(request);
     transaction.response = Some(response);
-    transaction.grpc = Some(Box::new(Grpc {
-        service: Some("shop.v1.Cart".to_owned()),
-        method: Some(method.to_owned()),
+    transaction.grpc = Some(Grpc {
+        service: Some(service),
+        method: Some(name),
         status,
         message: status.filter(|code| *code > 0).map(|_| "käse, \"bad\"".to_owned()),
         kind: status.map(|_| "unary"),
         request_messages: 1,
         response_messages: u64::from(status == Some(0)),
         timeout_ns: Some(1_500_000_000),
-    }));
+    });
     transaction.outcome = match status {
         None => Outcome::Unknown,
         Some(0) => Outcome::Ok,

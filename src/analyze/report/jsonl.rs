@@ -33,7 +33,7 @@ pub fn write(item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
     push_number(out, transaction.status().map(u64::from));
     out.extend_from_slice(b",\"grpc\":");
     match &transaction.grpc {
-        Some(grpc) => write_grpc(grpc, out),
+        Some(grpc) => write_grpc(transaction, grpc, out),
         None => out.extend_from_slice(b"null"),
     }
     times(transaction, out);
@@ -85,11 +85,11 @@ fn request_line(transaction: &Transaction, out: &mut Vec<u8>) {
     push_json_or_null(out, text(|m| m.path));
 }
 
-fn write_grpc(grpc: &Grpc, out: &mut Vec<u8>) {
+fn write_grpc(transaction: &Transaction, grpc: &Grpc, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"service\":");
-    push_json_or_null(out, grpc.service.as_deref().map(str::as_bytes));
+    push_json_or_null(out, transaction.service());
     out.extend_from_slice(b",\"method\":");
-    push_json_or_null(out, grpc.method.as_deref().map(str::as_bytes));
+    push_json_or_null(out, transaction.rpc_method());
     out.extend_from_slice(b",\"status\":");
     push_number(out, grpc.status.map(u64::from));
     out.extend_from_slice(b",\"status_name\":");

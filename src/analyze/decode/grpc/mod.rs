@@ -10,7 +10,7 @@ mod messages;
 mod tests;
 
 use crate::analyze::decode::Direction;
-use crate::analyze::fields::Fields;
+use crate::analyze::fields::{Fields, Span};
 use crate::analyze::transaction::{Completeness, Grpc, Message, Outcome, Transaction, Value};
 use crate::time::Timestamp;
 use messages::Messages;
@@ -35,13 +35,13 @@ pub type Reset = (Direction, Option<u32>, Option<Timestamp>);
 
 impl Call {
     /// A call where this request or response head says that it is one.
-    pub fn detect(head: &Message) -> Option<Box<Self>> {
+    pub fn detect(head: &Message) -> Option<Self> {
         kind_of(head).map(Self::new)
     }
 
     /// A call, of gRPC-Web or not.
-    pub fn new(web: bool) -> Box<Self> {
-        Box::new(Self { web, messages: [Messages::new(web), Messages::new(web)] })
+    pub fn new(web: bool) -> Self {
+        Self { web, messages: [Messages::new(web), Messages::new(web)] }
     }
 
     /// Takes body bytes in order.
@@ -65,10 +65,9 @@ impl Call {
         self.side(direction).lost();
     }
 
-    /// Bytes of memory held.
+    /// Bytes of memory held besides its own.
     pub fn memory(&self) -> usize {
-        let trailers = self.messages.iter().map(|m| m.trailers.capacity());
-        size_of::<Self>() + trailers.sum::<usize>()
+        self.messages.iter().map(|m| m.trailers.capacity()).sum()
     }
 
     fn side(&mut self, direction: Direction) -> &mut Messages {
@@ -103,11 +102,8 @@ impl Call {
             response_messages: self.messages[1].count,
             ..Grpc::default()
         };
-        if let Some((service, method)) = t.request_text(|m| m.path).and_then(split_path) {
-            grpc.service = Some(service);
-            grpc.method = Some(method);
-        }
-        if let Some(request) = &t.request {
+        if let Some(request) = &mut t.request {
+            (grpc.service, grpc.method) = split_path(request).unzip();
             grpc.timeout_ns = request.head.value("grpc-timeout").and_then(parse_timeout);
         }
         self.status(t, &mut grpc);
@@ -117,7 +113,7 @@ impl Call {
         }
         self.outcome(t, &grpc, ended[1], reset);
         self.attributes(t);
-        t.grpc = Some(Box::new(grpc));
+        t.grpc = Some(grpc);
     }
 
     /// Status and message: from the trailers, from the head of a
@@ -238,13 +234,20 @@ fn content_type(value: &[u8]) -> Option<bool> {
     }
 }
 
-/// `/package.Service/Method`.
-fn split_path(path: &[u8]) -> Option<(String, String)> {
-    let path = path.strip_prefix(b"/")?;
-    let slash = memchr::memrchr(b'/', path)?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (service, method) = (path.get(..slash)?, path.get(slash + 1..)?);
-    (!service.is_empty() && !method.is_empty()).then(|| (text(service), text(method)))
+/// `/package.Service/Method`; bytes that are no UTF-8 are replaced.
+fn split_path(request: &mut Message) -> Option<(Span, Span)> {
+    let span = request.path?;
+    let path = request.head.text(span);
+    let names = path.strip_prefix(b"/")?;
+    let slash = memchr::memrchr(b'/', names).filter(|at| (1..names.len() - 1).contains(at))?;
+    if std::str::from_utf8(path).is_ok() {
+        let [_, names] = span.split(0);
+        let [service, method] = names.split(slash);
+        return Some((service, method));
+    }
+    let (service, method) = (names.get(..slash)?, names.get(slash + 1..)?);
+    let [service, method] = [service, method].map(|t| String::from_utf8_lossy(t).into_owned());
+    Some((request.head.store(service.as_bytes()), request.head.store(method.as_bytes())))
 }
 
 /// `grpc-timeout`: up to 8 digits and a unit, in nanoseconds.

@@ -151,7 +151,7 @@ impl Http1 {
             head.fields.each(|name, value| push_field(&mut message.head, name, value));
         }
         if facts.grpc {
-            exchange.call = Call::detect(message);
+            exchange.call = Call::detect(message).map(Box::new);
         }
         exchange.method = kind_of(method);
         exchange.hold = exchange.method == Method::Connect || facts.upgrade.is_some();
@@ -186,7 +186,7 @@ impl Http1 {
             head.fields.each(|name, value| push_field(&mut message.head, name, value));
         }
         if facts.grpc && !known {
-            exchange.call = Call::detect(message);
+            exchange.call = Call::detect(message).map(Box::new);
         }
         head_anomalies(exchange, head.malformed, facts);
         // A tentative pair says nothing for certain about the body.

@@ -4,7 +4,7 @@
 //! kept per direction of each stream, so that what was not touched by a loss
 //! stays certain.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use foldhash::fast::RandomState;
 
@@ -17,6 +17,7 @@ use crate::analyze::decode::http2::framer::{Seen, Step};
 use crate::analyze::decode::http2::hpack::Decoder;
 use crate::analyze::decode::http2::log;
 use crate::analyze::decode::http2::stream::{Loss, Reset, Stream, Why};
+use crate::analyze::decode::http2::streams::Streams;
 use crate::analyze::decode::{Direction, End, Sink};
 use crate::analyze::transaction::Message;
 use crate::time::Timestamp;
@@ -64,9 +65,7 @@ impl Way {
 /// The streams of one connection.
 pub struct Connection {
     pub(super) ways: [Way; 2],
-    pub(super) streams: HashMap<u32, Stream, RandomState>,
-    /// Ids in the order of opening, some of them given out by now.
-    pub(super) order: VecDeque<u32>,
+    pub(super) streams: Streams,
     pub(super) closed: HashSet<u32, RandomState>,
     pub(super) closed_order: VecDeque<u32>,
     /// Bytes held by `streams`.
@@ -85,8 +84,7 @@ impl Connection {
     pub fn new(late: [bool; 2]) -> Self {
         Self {
             ways: late.map(Way::new),
-            streams: HashMap::default(),
-            order: VecDeque::new(),
+            streams: Streams::default(),
             closed: HashSet::default(),
             closed_order: VecDeque::new(),
             charged: 0,
@@ -106,7 +104,7 @@ impl Connection {
 
     /// Whether a stream is open, and the largest frame to expect.
     pub fn is_open(&self, id: u32) -> bool {
-        self.streams.contains_key(&id)
+        self.streams.contains(id)
     }
 
     /// Largest payload that a direction's sender may send, as far as known.
@@ -142,8 +140,8 @@ impl Connection {
         let ways = self.ways.iter().map(|way| {
             way.hpack.memory() + way.block.as_ref().map_or(0, |block| block.bytes.capacity())
         });
-        let ids = size_of::<u32>() * (self.order.capacity() + 2 * self.closed_order.capacity());
-        self.charged + ways.sum::<usize>() + ids
+        let closed = size_of::<u32>() * 2 * self.closed_order.capacity();
+        self.charged + self.streams.memory() + ways.sum::<usize>() + closed
     }
 
     /// A request that HTTP/1.1 upgraded becomes stream 1.
@@ -169,12 +167,25 @@ impl Connection {
                 side.may_have_ended = true;
             }
         }
-        self.order.push_back(stream.id);
-        self.streams.insert(stream.id, stream);
-        if self.order.len() > 2 * self.streams.len() + 64 {
-            let streams = &self.streams;
-            self.order.retain(|id| streams.contains_key(id));
+        self.streams.open(stream);
+    }
+
+    /// Takes a frame that came in one piece, without padding where it is of DATA.
+    #[inline]
+    pub fn whole(
+        &mut self,
+        direction: Direction,
+        head: &Head,
+        payload: &[u8],
+        seen: Seen,
+        out: &mut Sink<'_>,
+    ) {
+        if head.kind != Kind::Data {
+            return self.frame(direction, head, (seen, payload, false), out);
         }
+        self.interrupted(direction, out);
+        out.event(direction, seen.last, || log::data(head, payload));
+        self.data(direction, head, seen, (payload, true), out);
     }
 
     /// Takes what the framer cut out.
@@ -293,7 +304,7 @@ impl Connection {
         if !self.touch(direction, id, out) {
             return;
         }
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get(id) else { return };
         let side = stream.side(direction);
         side.seen(seen);
         if let Some(message) = &mut side.message {
@@ -320,7 +331,7 @@ impl Connection {
         if head.stream == 0 || !self.touch(direction, head.stream, out) {
             return;
         }
-        let Some(stream) = self.streams.get_mut(&head.stream) else { return };
+        let Some(stream) = self.streams.get(head.stream) else { return };
         if padded {
             stream.anomaly("http2-padding-unknown");
         }
@@ -337,11 +348,11 @@ impl Connection {
     /// Makes sure that there is a message for DATA; false where the frame is
     /// to be passed over.
     pub(super) fn touch(&mut self, direction: Direction, id: u32, out: &mut Sink<'_>) -> bool {
-        if !self.streams.contains_key(&id) && !self.may_open(direction, id, out) {
+        if self.streams.get(id).is_none() && !self.may_open(direction, id, out) {
             return false;
         }
         let loss = self.way(direction).loss;
-        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        let Some(stream) = self.streams.get(id) else { return false };
         let side = stream.side(direction);
         if side.ended {
             stream.anomaly(STRAY);

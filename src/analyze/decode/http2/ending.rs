@@ -22,10 +22,7 @@ impl Connection {
         self.way(direction).goaway = Some((last, reset));
         // Streams that the other side opened above `last` were not processed.
         let parity = u32::from(direction == Direction::ToClient);
-        let mut above: Vec<u32> = self.streams.keys().copied().filter(|id| *id > last).collect();
-        above.retain(|id| id % 2 == parity);
-        above.sort_unstable();
-        for id in above {
+        for id in self.streams.ids(|stream| stream.id > last && stream.id % 2 == parity) {
             self.give_out(id, Why::GoAway(reset), out);
         }
     }
@@ -33,7 +30,7 @@ impl Connection {
     /// Gives a stream out where both sides are done.
     pub(super) fn settle(&mut self, id: u32, out: &mut Sink<'_>) {
         let held = self.held_requests;
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get(id) else { return };
         if stream.is_settled(held) {
             return self.give_out(id, Why::Settled, out);
         }
@@ -50,15 +47,16 @@ impl Connection {
     /// Gives out what waited for requests that were held back.
     pub fn settle_all(&mut self, out: &mut Sink<'_>) {
         self.held_requests = false;
-        let mut ids: Vec<u32> = self.streams.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
+        for id in self.streams.ids(|_| true) {
             self.settle(id, out);
         }
     }
 
     pub(super) fn give_out(&mut self, id: u32, why: Why, out: &mut Sink<'_>) {
-        let Some(stream) = self.streams.remove(&id) else { return };
+        let silent = [!self.ways[0].spoke, !self.ways[1].spoke];
+        let Some(stream) = self.streams.close(id) else { return };
+        let mut transaction = out.blank("http/2");
+        stream.finish(&mut transaction, why, silent);
         self.charged = self.charged.saturating_sub(stream.charged);
         if !(stream.sides[0].ended && stream.sides[1].ended) && self.closed.insert(id) {
             self.closed_order.push_back(id);
@@ -68,12 +66,11 @@ impl Connection {
                 self.closed.remove(&oldest);
             }
         }
-        let silent = [!self.ways[0].spoke, !self.ways[1].spoke];
-        out.transaction(stream.finish(why, silent));
+        out.boxed(transaction);
     }
 
     pub(super) fn charge(&mut self, id: u32) {
-        if let Some(stream) = self.streams.get_mut(&id) {
+        if let Some(stream) = self.streams.get(id) {
             let memory = stream.memory();
             self.charged = (self.charged + memory).saturating_sub(stream.charged);
             stream.charged = memory;
@@ -90,7 +87,7 @@ impl Connection {
             } else {
                 return;
             };
-            let Some(id) = self.order.pop_front() else { return };
+            let Some(id) = self.streams.pop_oldest() else { return };
             self.give_out(id, Why::Limit(name), out);
         }
     }
@@ -105,19 +102,20 @@ impl Connection {
         let way = self.way(direction);
         way.hpack.invalidate();
         way.loss = Some(Loss::Gap);
+        let held = self.held_requests;
         let mut settled = Vec::new();
-        for stream in self.streams.values_mut() {
+        self.streams.each(|stream| {
             let ended = stream.side(direction).ended;
             stream.side(direction).lost();
             if !ended {
                 if let Some(call) = &mut stream.call {
                     call.lost(direction);
                 }
-                if stream.is_settled(self.held_requests) {
+                if stream.is_settled(held) {
                     settled.push(stream.id);
                 }
             }
-        }
+        });
         settled.sort_unstable();
         for id in settled {
             self.give_out(id, Why::Settled, out);
@@ -148,7 +146,7 @@ impl Connection {
             return;
         }
         let goaway = self.ways[1].goaway.or(self.ways[0].goaway).map(|(_, reset)| reset);
-        while let Some(id) = self.order.pop_front() {
+        while let Some(id) = self.streams.pop_oldest() {
             self.give_out(id, Why::End(ends, goaway), out);
         }
     }

@@ -155,6 +155,27 @@ impl Framer {
         }
     }
 
+    /// The frame that begins `input`, where all of it is there and nothing
+    /// about it has to be looked at closer: its payload is content, or kept
+    /// whole. None says nothing, and nothing has happened.
+    #[inline]
+    pub fn whole<'b>(&mut self, input: &mut &'b [u8], seen: Seen) -> Option<(Head, &'b [u8])> {
+        let head = Head::parse(input)?;
+        let (payload, rest) = input.get(HEAD_BYTES..)?.split_at_checked(head.length as usize)?;
+        let between = matches!(self.state, State::Head) && self.partial.is_empty();
+        let fits = match head.kind {
+            Kind::Data => !head.has(PADDED),
+            kind if kind.has_block() => payload.len() <= self.block_bytes,
+            _ => payload.len() <= CONTROL_BYTES,
+        };
+        if !(between && fits && self.certain && self.given.capacity() <= REUSED_BYTES) {
+            return None;
+        }
+        self.seen = seen;
+        *input = rest;
+        Some((head, payload))
+    }
+
     fn head(&mut self, input: &mut &[u8], seen: Seen) -> Option<Head> {
         if self.partial.is_empty() {
             if input.is_empty() {

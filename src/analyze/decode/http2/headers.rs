@@ -125,7 +125,7 @@ impl Connection {
         };
         let Some(id) = id else { return };
         if (limited || malformed || block.broken)
-            && let Some(stream) = self.streams.get_mut(&id)
+            && let Some(stream) = self.streams.get(id)
         {
             if limited {
                 stream.anomaly(LIMIT_HEAD);
@@ -149,7 +149,7 @@ impl Connection {
         let way = self.way(Direction::ToClient);
         way.highest = way.highest.max(id);
         let loss = way.loss.unwrap_or(Loss::Gap);
-        if self.streams.contains_key(&id) {
+        if self.streams.contains(id) {
             return None;
         }
         let mut stream = Stream::new(id);
@@ -174,13 +174,12 @@ impl Connection {
         out: &mut Sink<'_>,
     ) -> Option<u32> {
         let id = block.stream;
-        let fresh = !self.streams.contains_key(&id);
-        if fresh && !self.may_open(direction, id, out) {
+        if self.streams.get(id).is_none() && !self.may_open(direction, id, out) {
             return None;
         }
         let dying = self.dying == Some(direction);
         let loss = self.way(direction).loss;
-        let stream = self.streams.get_mut(&id)?;
+        let stream = self.streams.get(id)?;
         let lossy = loss.is_some();
         let status = decoded.message.status;
         let response = direction == Direction::ToClient;

@@ -16,6 +16,7 @@ pub mod hpack;
 mod log;
 mod memo;
 mod stream;
+mod streams;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -145,7 +146,12 @@ impl Http2 {
     fn frames(&mut self, direction: Direction, bytes: &[u8], seen: Seen, out: &mut Sink<'_>) {
         let (half, connection) = self.parts(direction);
         let mut rest = bytes;
-        while let Some(step) = half.framer.next(&mut rest, seen) {
+        loop {
+            if let Some((head, payload)) = half.framer.whole(&mut rest, seen) {
+                connection.whole(direction, &head, payload, seen, out);
+                continue;
+            }
+            let Some(step) = half.framer.next(&mut rest, seen) else { return };
             if let Step::Implausible = step {
                 // The boundary that was found is none. What is left of this
                 // packet is given up with what was lost before.

@@ -108,7 +108,7 @@ pub struct Stream {
     /// Request and response, by [`Direction::index`].
     pub sides: [Side; 2],
     /// The gRPC call that it carries.
-    pub call: Option<Box<Call>>,
+    pub call: Option<Call>,
     /// Whether the server made the request up.
     pub pushed: bool,
     /// Interim responses (1xx).
@@ -157,7 +157,7 @@ impl Stream {
     /// Bytes of memory held.
     pub fn memory(&self) -> usize {
         let messages = self.sides.iter().filter_map(|side| side.message.as_ref());
-        let call = self.call.as_ref().map_or(0, |call| call.memory());
+        let call = self.call.as_ref().map_or(0, Call::memory);
         size_of::<Self>() + messages.map(Message::memory).sum::<usize>() + call
     }
 
@@ -169,15 +169,15 @@ impl Stream {
         response.ended && (request.ended || request.may_have_ended || unseen)
     }
 
-    /// The transaction. `silent` names the directions of which no byte was
-    /// captured, by [`Direction::index`].
-    pub fn finish(self, why: Why, silent: [bool; 2]) -> Transaction {
-        let mut t = Transaction::new("http/2");
+    /// Fills in the transaction, of which nothing is known yet, with what is
+    /// taken from the stream. `silent` names the directions of which no byte
+    /// was captured, by [`Direction::index`].
+    pub fn finish(&mut self, t: &mut Transaction, why: Why, silent: [bool; 2]) {
         t.stream = Some(self.id);
         t.outcome = self.outcome(why, silent);
         t.completeness = self.completeness(why, silent);
         t.anomalies.extend_from_slice(&self.anomalies);
-        self.attributes(why, &mut t);
+        self.attributes(why, t);
         if let Why::Limit(name) = why {
             t.anomaly(name);
         }
@@ -185,22 +185,23 @@ impl Stream {
             Why::Reset(reset) => Some(reset),
             _ => None,
         };
-        let seen_all = self.is_all(why, t.completeness, silent);
-        let ended = [self.sides[0].ended, self.sides[1].ended];
-        let [request, response] = self.sides;
-        t.request = request.message;
-        t.response = response.message;
+        let [request, response] = &mut self.sides;
+        t.request = request.message.take();
+        t.response = response.message.take();
         if !response.ended && response.head {
             // A head without a status and nothing behind it may be interim.
             t.response.take_if(|m| m.status.is_none() && m.body_bytes == 0);
         }
-        if let Some(request) = t.request.as_mut().filter(|_| request.unknown.is_none()) {
+        if request.unknown.is_none()
+            && let Some(request) = &mut t.request
+        {
             block::host(request);
         }
-        if let Some(call) = self.call {
-            call.finish_stream(&mut t, ended, seen_all, reset.map(|r| (r.by, r.code, r.at)));
+        if let Some(call) = self.call.take() {
+            let seen_all = self.is_all(why, t.completeness, silent);
+            let ended = [self.sides[0].ended, self.sides[1].ended];
+            call.finish_stream(t, ended, seen_all, reset.map(|r| (r.by, r.code, r.at)));
         }
-        t
     }
 
     /// Whether all was seen that was sent, if less than was meant to be.

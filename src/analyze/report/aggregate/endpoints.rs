@@ -37,10 +37,8 @@ impl<'a> Raw<'a> {
     #[inline]
     fn of(transaction: &'a Transaction) -> Self {
         let protocol = transaction.protocol;
-        let grpc = transaction.grpc.as_deref();
-        if let Some(service) = grpc.and_then(|grpc| grpc.service.as_deref()) {
-            let method = grpc.and_then(|grpc| grpc.method.as_deref()).map(str::as_bytes);
-            let parts = [Some(service.as_bytes()), method, None];
+        if let Some(service) = transaction.service() {
+            let parts = [Some(service), transaction.rpc_method(), None];
             return Self { key: KeyRef { protocol, grpc: true, parts }, verbatim: true };
         }
         let parts = match &transaction.request {
@@ -52,7 +50,7 @@ impl<'a> Raw<'a> {
             None => [None; 3],
         };
         let [_, method, _] = parts;
-        let verbatim = grpc.is_some() || method == Some(b"CONNECT");
+        let verbatim = transaction.grpc.is_some() || method == Some(b"CONNECT");
         Self { key: KeyRef { protocol, grpc: false, parts }, verbatim }
     }
 }

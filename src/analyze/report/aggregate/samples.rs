@@ -121,7 +121,7 @@ impl Cause {
     fn of(item: &Item<'_>) -> Self {
         let transaction = item.transaction;
         let outcome = transaction.outcome;
-        let grpc = transaction.grpc.as_deref().and_then(|grpc| grpc.status);
+        let grpc = transaction.grpc.as_ref().and_then(|grpc| grpc.status);
         match (outcome, grpc, transaction.status()) {
             (Outcome::ClientError | Outcome::ServerError | Outcome::Timeout, Some(code), _)
                 if code != 0 =>

@@ -139,7 +139,8 @@ fn long_names_are_cut_and_still_one_endpoint() {
         (0..3).map(|n| placed(http1("GET", &long(n), 200, n as i64, 10), 1, n as u64)).collect();
     for n in 0..3 {
         let mut call = grpc("AddItem", Some(0), 0);
-        call.grpc.as_mut().unwrap().service = Some(long(n));
+        let service = call.request.as_mut().unwrap().head.store(long(n).as_bytes());
+        call.grpc.as_mut().unwrap().service = Some(service);
         items.push(placed(call, 2, n as u64));
     }
     let report = whole(&items, &[]);

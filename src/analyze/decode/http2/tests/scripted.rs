@@ -210,8 +210,8 @@ fn grpc_calls() {
     let trailers = headers(5, 1, &[("grpc-status", "0")]);
     let t = call(&[headers(4, 1, GRPC_OK), frame(0, 0, 1, &message), trailers], &[]);
     assert_eq!((t.protocol, t.outcome), ("grpc", Outcome::Ok));
-    let grpc = t.grpc.unwrap();
-    assert_eq!((grpc.service.as_deref(), grpc.kind), (Some("p.S"), Some("unary")));
+    let kind = t.grpc.as_ref().unwrap().kind;
+    assert_eq!((t.service(), kind), (Some(&b"p.S"[..]), Some("unary")));
     let t = call(
         &[headers(5, 1, &[(":status", "200"), ("grpc-status", "5"), ("grpc-message", "no%20x")])],
         &[],
