@@ -4,7 +4,7 @@ use crate::analyze::decode::{Chunk, Content, End, GapCause, Output, Sink};
 use crate::analyze::flow::key::Side;
 use crate::analyze::flow::{Context, Flow};
 use crate::analyze::packet::flags;
-use crate::analyze::reassembly::half::Placed;
+use crate::analyze::reassembly::half::{Half, Placed};
 use crate::time::Timestamp;
 
 impl Flow {
@@ -73,8 +73,16 @@ impl Flow {
             }
         }
         if self.closed.is_none() && self.halves.iter().all(|half| half.ended) {
-            self.closed = Some(self.last);
+            self.let_go();
         }
+    }
+
+    /// Both directions have ended: what is remembered of the connection needs
+    /// no decoder, and nothing that came behind the end.
+    pub(super) fn let_go(&mut self) {
+        self.closed.get_or_insert(self.last);
+        self.decoder = None;
+        self.halves.iter_mut().for_each(Half::let_go);
     }
 
     fn pump_side(&mut self, side: Side, context: &mut Context<'_, '_>) -> bool {

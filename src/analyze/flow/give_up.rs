@@ -192,7 +192,6 @@ impl Flow {
         for side in [self.guess, self.guess.other()] {
             self.end_side(side, end, self.last, context);
         }
-        self.closed.get_or_insert(self.last);
-        self.decoder = None;
+        self.let_go();
     }
 }

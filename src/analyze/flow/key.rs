@@ -112,8 +112,9 @@ impl FlowKey {
         ((u128::from(self.mix() << 16) * places as u128) >> 64) as usize
     }
 
+    /// A cheap hash, the same in every run.
     #[inline(always)]
-    fn mix(&self) -> u64 {
+    pub fn mix(&self) -> u64 {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         let fold = |[high, low]: [u64; 2]| low ^ high;
         (fold(self.a).wrapping_mul(ODD) ^ fold(self.b))

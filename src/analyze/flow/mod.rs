@@ -142,6 +142,10 @@ pub struct Flow {
     pub findings: Vec<(Direction, u64, String)>,
     /// Set once both directions have ended: when.
     pub closed: Option<Option<Timestamp>>,
+    /// Listed among those that are closed and remembered for a while.
+    pub listed: bool,
+    /// Its key was taken from it: only its totals are still to be reported.
+    pub over: bool,
     /// Listed among those with something held back.
     pub waiting: bool,
     /// Comments of its packets: number and text, the first packet's first.
@@ -187,6 +191,8 @@ impl Flow {
             anomalies: Vec::new(),
             findings: Vec::new(),
             closed: None,
+            listed: false,
+            over: false,
             waiting: false,
             comments: Vec::new(),
             owners: Owners::default(),

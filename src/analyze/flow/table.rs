@@ -18,11 +18,18 @@ pub struct FlowId(u32);
 pub struct FlowTable {
     index: HashTable<FlowId>,
     slots: Vec<Option<Box<Flow>>>,
+    /// Whether the flow of each slot is closed: apart from the flows, most of
+    /// which are closed and long out of the processor's caches.
+    closed: Vec<bool>,
+    /// Boxes of removed flows, to use again: it is the boxes that are kept.
+    #[allow(clippy::vec_box)]
+    boxes: Vec<Box<Flow>>,
     free: Vec<FlowId>,
     hasher: RandomState,
-    /// Flows found last, by a cheap hash of their key: whoever crafts keys
-    /// that share a place gains nothing but the look-up in `index`.
-    recent: Vec<FlowId>,
+    /// Flows found last, by a cheap hash of their key, and that hash, so that
+    /// others need not be looked at: whoever crafts keys that share a place
+    /// gains nothing but the look-up in `index`.
+    recent: Vec<(u64, FlowId)>,
 }
 
 /// No flow has this index.
@@ -31,28 +38,35 @@ const NOBODY: FlowId = FlowId(u32::MAX);
 /// Places for flows found last.
 const RECENT: usize = 256;
 
+/// Boxes kept for reuse: more than a round frees or needs.
+const BOXES: usize = 64;
+
 impl FlowTable {
     /// The flow that now has this key.
     #[inline]
     pub fn find(&mut self, key: &FlowKey) -> Option<FlowId> {
-        let place = key.place(RECENT);
+        let (mix, place) = (key.mix(), key.place(RECENT));
         match self.recent.get(place) {
-            Some(id) if self.has_key(*id, key) => Some(*id),
-            _ => self.look_up(key, place),
+            Some((known, id)) if *known == mix && self.has_key(*id, key) => Some(*id),
+            _ => self.look_up(key),
         }
     }
 
     #[inline(never)]
-    fn look_up(&mut self, key: &FlowKey, place: usize) -> Option<FlowId> {
+    fn look_up(&mut self, key: &FlowKey) -> Option<FlowId> {
         let hash = self.hasher.hash_one(key);
         let id = *self.index.find(hash, |id| self.has_key(*id, key))?;
-        if self.recent.is_empty() {
-            self.recent.resize(RECENT, NOBODY);
-        }
-        if let Some(recent) = self.recent.get_mut(place) {
-            *recent = id;
-        }
+        self.set_recent(key, id);
         Some(id)
+    }
+
+    fn set_recent(&mut self, key: &FlowKey, id: FlowId) {
+        if self.recent.is_empty() {
+            self.recent.resize(RECENT, (0, NOBODY));
+        }
+        if let Some(recent) = self.recent.get_mut(key.place(RECENT)) {
+            *recent = (key.mix(), id);
+        }
     }
 
     fn has_key(&self, id: FlowId, key: &FlowKey) -> bool {
@@ -62,19 +76,26 @@ impl FlowTable {
     /// Adds a flow under its key, which no flow must have.
     pub fn insert(&mut self, flow: Flow) -> FlowId {
         let key = flow.key;
-        let flow = Some(Box::new(flow));
-        let id = match self.free.pop() {
-            Some(id) => {
-                if let Some(slot) = self.slots.get_mut(id.0 as usize) {
-                    *slot = flow;
-                }
-                id
+        let flow = match self.boxes.pop() {
+            Some(mut used) => {
+                *used = flow;
+                used
             }
+            None => Box::new(flow),
+        };
+        let id = match self.free.pop() {
+            Some(id) => id,
             None => {
-                self.slots.push(flow);
+                self.slots.push(None);
+                self.closed.push(false);
                 FlowId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
             }
         };
+        if let Some(slot) = self.slots.get_mut(id.0 as usize) {
+            *slot = Some(flow);
+        }
+        self.set_closed(id, false);
+        self.set_recent(&key, id);
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hasher.hash_one(key), id, |id| {
             slots
@@ -94,7 +115,8 @@ impl FlowTable {
             entry.remove();
         }
         // It keeps its key and must not be found by it.
-        if let Some(recent) = self.recent.get_mut(key.place(RECENT)).filter(|recent| **recent == id)
+        if let Some((_, recent)) = self.recent.get_mut(key.place(RECENT))
+            && *recent == id
         {
             *recent = NOBODY;
         }
@@ -107,6 +129,20 @@ impl FlowTable {
             self.free.push(id);
         }
         flow
+    }
+
+    /// Takes the box of a removed flow, of which nothing more is needed.
+    pub fn recycle(&mut self, flow: Box<Flow>) {
+        if self.boxes.len() < BOXES {
+            self.boxes.push(flow);
+        }
+    }
+
+    /// Says whether a flow is closed.
+    pub fn set_closed(&mut self, id: FlowId, is: bool) {
+        if let Some(closed) = self.closed.get_mut(id.0 as usize) {
+            *closed = is;
+        }
     }
 
     /// A flow.
@@ -127,6 +163,14 @@ impl FlowTable {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
+    }
+
+    /// Ids of those that are not closed, likewise.
+    pub fn open_ids(&self) -> Vec<FlowId> {
+        let is_open = |id: &&FlowId| self.closed.get(id.0 as usize) == Some(&false);
+        let mut ids: Vec<_> = self.index.iter().filter(is_open).copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Ids of all flows that have their key, in the order of their slots.

@@ -202,6 +202,13 @@ impl Half {
         conflict
     }
 
+    /// Drops what is held.
+    pub fn let_go(&mut self) {
+        if self.held.capacity() > 0 {
+            (self.held, self.held_bytes) = (VecDeque::new(), 0);
+        }
+    }
+
     /// Takes the first held segment out.
     pub fn take_first(&mut self) -> Option<Held> {
         let held = self.held.pop_front()?;

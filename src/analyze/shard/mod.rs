@@ -8,6 +8,7 @@ mod notes;
 mod output;
 mod upkeep;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::analyze::decode::detect::Detector;
@@ -113,6 +114,8 @@ pub struct Shard {
     ended: Vec<FlowId>,
     fresh: Vec<FlowId>,
     waiting: Vec<FlowId>,
+    /// Connections that are closed and remembered, and since when.
+    closed: VecDeque<(Option<Timestamp>, FlowId)>,
     swept: u64,
     segments: u64,
     held_since_sweep: usize,
@@ -181,10 +184,21 @@ impl Shard {
             }
         }
         let closed = flow.closed.is_some();
+        if closed && !flow.listed {
+            self.list_closed(id);
+        }
         if begun && work.run.wants.log {
             self.log_begin(id, segment);
         }
         self.take_output(id, segment.packet, work.run, closed);
+    }
+
+    /// Lists a connection that has just closed.
+    fn list_closed(&mut self, id: FlowId) {
+        let Some(flow) = self.table.get_mut(id) else { return };
+        flow.listed = true;
+        self.closed.push_back((flow.closed.flatten(), id));
+        self.table.set_closed(id, true);
     }
 
     /// Begins the connection of a segment, where it may begin one; the one
@@ -198,6 +212,9 @@ impl Shard {
     ) -> Option<FlowId> {
         let run = work.run;
         if let Some(id) = known {
+            if self.begin_again(id, segment) {
+                return Some(id);
+            }
             let flow = self.table.get(id)?;
             let replaced = is_over(flow, segment.at) || flow.is_replaced_by(segment);
             let end = if replaced { End::Replaced } else { End::Idle };
@@ -214,9 +231,25 @@ impl Shard {
         Some(id)
     }
 
+    /// Begins a connection in the place of one that is closed and has its key:
+    /// where connections are short, ports are soon used again.
+    fn begin_again(&mut self, id: FlowId, segment: &SegmentRef) -> bool {
+        let Some(flow) = self.table.get_mut(id) else { return false };
+        let done = flow.closed.is_some() && flow.number > 0 && !flow.waiting;
+        if !(done && Flow::may_start_with(segment.flags, segment.wire_len)) {
+            return false;
+        }
+        self.aggregate.add_flow(&output::totals(flow));
+        *flow = Flow::new(segment);
+        self.table.set_closed(id, false);
+        self.fresh.push(id);
+        true
+    }
+
     /// Ends a flow and frees its key; its totals are reported in the next round.
     fn close(&mut self, id: FlowId, end: End, packet: u64, work: &Work<'_>) {
         if let Some(flow) = self.table.get_mut(id) {
+            flow.over = true;
             work.with_context(&mut self.output, |context| flow.finish(end, context));
         }
         self.take_output(id, packet, work.run, true);
@@ -261,7 +294,7 @@ impl Shard {
     pub fn watermark(&self, since: Option<Timestamp>) -> Option<Timestamp> {
         let open = self
             .table
-            .ids()
+            .open_ids()
             .into_iter()
             .filter_map(|id| self.table.get(id)?.oldest_open())
             .filter(|start| since.is_none_or(|since| *start >= since))

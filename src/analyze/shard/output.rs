@@ -1,7 +1,5 @@
 //! What flows have finished, on its way into lines, events and tables.
 
-use std::collections::BTreeSet;
-
 use super::{Lines, LogEvent, Pending, Run, Shard, notes};
 use crate::analyze::decode::{Direction, Event, Finished};
 use crate::analyze::flow::table::FlowId;
@@ -134,9 +132,15 @@ impl Shard {
         }
         self.pending = pending;
         for id in std::mem::take(&mut self.ended) {
-            if let Some(flow) = self.table.remove(id) {
-                self.aggregate.add_flow(&totals(*flow));
-            }
+            self.total(id);
+        }
+    }
+
+    /// Removes a connection that is over and adds up what it came to.
+    pub(super) fn total(&mut self, id: FlowId) {
+        if let Some(mut flow) = self.table.remove(id) {
+            self.aggregate.add_flow(&totals(&mut flow));
+            self.table.recycle(flow);
         }
     }
 }
@@ -172,7 +176,7 @@ fn report_item(item: &Item<'_>, options: &Options, aggregate: &mut Aggregate, li
     }
 }
 
-fn totals(flow: Flow) -> FlowTotals {
+pub(super) fn totals(flow: &mut Flow) -> FlowTotals {
     let client = flow.client();
     let server = client.other();
     let sum = |pick: fn(&crate::analyze::reassembly::half::HalfCounts) -> u64| {
@@ -193,13 +197,14 @@ fn totals(flow: Flow) -> FlowTotals {
         retransmissions: sum(|c| c.retransmissions),
         out_of_order: sum(|c| c.out_of_order),
         duplicates: sum(|c| c.duplicates),
-        anomalies: flow.anomalies,
+        anomalies: std::mem::take(&mut flow.anomalies),
         processes: [client, server].map(|side| {
-            let names: BTreeSet<_> = flow.owners.names(side).collect();
-            names.into_iter().map(str::to_owned).collect()
+            let mut names: Vec<_> = flow.owners.names(side).map(str::to_owned).collect();
+            names.sort_unstable();
+            names.dedup();
+            names
         }),
-        findings: flow
-            .findings
+        findings: std::mem::take(&mut flow.findings)
             .into_iter()
             .map(|(direction, packet, text)| {
                 let way = match direction {

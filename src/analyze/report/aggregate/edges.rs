@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 use super::rows::{RowId, Rows};
+use super::same_name;
 use super::stats::{Facts, Stats, add};
 use crate::analyze::report::model::{Edge, EdgeFigures};
 use crate::analyze::report::{FlowTotals, Item};
@@ -48,6 +49,8 @@ impl Hash for Key {
 pub struct EdgeStats {
     pub connections: u64,
     kinds: BTreeSet<&'static str>,
+    /// The kind added last, which mostly is the next one too.
+    last_kind: &'static str,
     payload_bytes: [u64; 2],
     /// Names of processes of the client and of the server.
     processes: [BTreeSet<String>; 2],
@@ -63,6 +66,13 @@ impl EdgeStats {
         }
         self.add_processes(other.processes);
         self.stats.merge(&other.stats);
+    }
+
+    fn add_kind(&mut self, kind: &'static str) {
+        if !same_name(kind, self.last_kind) {
+            self.kinds.insert(kind);
+            self.last_kind = kind;
+        }
     }
 
     fn add_processes(&mut self, more: [impl IntoIterator<Item = String>; 2]) {
@@ -132,7 +142,7 @@ impl Edges {
             None => &mut self.rows.rest,
         };
         edge.connections += 1;
-        edge.kinds.insert(flow.kind.unwrap_or(UNKNOWN_KIND));
+        edge.add_kind(flow.kind.unwrap_or(UNKNOWN_KIND));
         for (sum, more) in edge.payload_bytes.iter_mut().zip(flow.payload_bytes) {
             add(sum, more);
         }
