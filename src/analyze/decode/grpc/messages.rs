@@ -114,6 +114,14 @@ impl Messages {
                 rest = after;
                 continue;
             }
+            if self.prefix_have == 0
+                && let Some((prefix, after)) = rest.split_first_chunk()
+            {
+                self.prefix = *prefix;
+                rest = after;
+                self.begin();
+                continue;
+            }
             let (taken, after) = rest.split_at((PREFIX_BYTES - self.prefix_have).min(rest.len()));
             for byte in taken {
                 if let Some(place) = self.prefix.get_mut(self.prefix_have) {

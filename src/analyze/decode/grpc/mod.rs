@@ -240,7 +240,7 @@ fn split_path(request: &mut Message) -> Option<(Span, Span)> {
     let path = request.head.text(span);
     let names = path.strip_prefix(b"/")?;
     let slash = memchr::memrchr(b'/', names).filter(|at| (1..names.len() - 1).contains(at))?;
-    if std::str::from_utf8(path).is_ok() {
+    if path.is_ascii() || std::str::from_utf8(path).is_ok() {
         let [_, names] = span.split(0);
         let [service, method] = names.split(slash);
         return Some((service, method));

@@ -7,7 +7,6 @@ use crate::analyze::decode::http2::hpack::table::Name;
 use crate::analyze::decode::http2::hpack::{Decoder, Field};
 use crate::analyze::decode::http2::{log, memo};
 use crate::analyze::decode::{Direction, Sink};
-use crate::analyze::fields::Fields;
 use crate::analyze::transaction::Message;
 
 /// A header block on its way in.
@@ -51,50 +50,47 @@ pub struct Decoded {
     pub malformed: bool,
 }
 
-/// Decodes `bytes`; after a `broken` block the table is unknown.
+/// Decodes `bytes` into `decoded`, of which nothing is set; after a `broken`
+/// block the table is unknown.
+#[inline]
 pub fn decode(
     decoder: &mut Decoder,
     bytes: &[u8],
     broken: bool,
     (direction, seen): (Direction, Seen),
+    decoded: &mut Decoded,
     out: &mut Sink<'_>,
-) -> Decoded {
-    let mut fields = out.fields();
+) {
+    decoded.message.head = out.fields();
+    decoded.message.packet = seen.packet;
     let ask = memo::Ask { keep_all: out.wants.headers, room: out.limits.head_bytes };
     let again = !broken && !out.wants.log;
-    if again && let Some(mut decoded) = memo::recall(decoder, bytes, ask, &mut fields) {
-        decoded.message.packet = seen.packet;
-        return decoded;
+    if again && memo::recall(decoder, bytes, ask, decoded) {
+        return;
     }
-    let mut decoded = read(decoder, bytes, fields, (direction, seen), out);
+    read(decoder, bytes, (direction, seen), decoded, out);
     if broken || decoded.malformed {
         decoder.invalidate();
         decoded.unknown = true;
         decoded.malformed = !broken;
     } else if again && !decoded.unknown {
-        memo::learn(decoder, bytes, ask, &decoded);
+        memo::learn(decoder, bytes, ask, decoded);
     }
-    decoded
 }
 
 /// Decodes `bytes` field by field.
+#[inline(never)]
 fn read(
     decoder: &mut Decoder,
     bytes: &[u8],
-    fields: Fields,
     (direction, seen): (Direction, Seen),
+    decoded: &mut Decoded,
     out: &mut Sink<'_>,
-) -> Decoded {
-    let mut collector = Collector {
-        keep_all: out.wants.headers,
-        room: out.limits.head_bytes,
-        decoded: Decoded {
-            message: Message { head: fields, packet: seen.packet, ..Message::default() },
-            ..Decoded::default()
-        },
-    };
+) {
+    let room = out.limits.head_bytes;
+    let mut collector = Collector { keep_all: out.wants.headers, room, decoded };
     let result = if out.wants.log {
-        let mut room = out.limits.head_bytes;
+        let mut room = room;
         decoder.decode(bytes, &mut |field| {
             collector.field(field);
             let size = field.value.map_or(0, <[u8]>::len) + FIELD_BYTES;
@@ -106,11 +102,10 @@ fn read(
     } else {
         decoder.decode(bytes, &mut |field| collector.field(field))
     };
-    let mut decoded = collector.decoded;
+    let left = collector.room;
     decoded.malformed = result.is_err();
-    decoded.cost = out.limits.head_bytes - collector.room;
+    decoded.cost = room - left;
     decoded.call = grpc::kind_of(&decoded.message);
-    decoded
 }
 
 /// What a field costs besides its text: the overhead that RFC 9113 section
@@ -118,15 +113,15 @@ fn read(
 const FIELD_BYTES: usize = 32;
 
 /// Puts fields where they belong.
-struct Collector {
+struct Collector<'a> {
     keep_all: bool,
     /// Decoded bytes that may still be kept: one byte of a block can stand
     /// for a whole entry of the table.
     room: usize,
-    decoded: Decoded,
+    decoded: &'a mut Decoded,
 }
 
-impl Collector {
+impl Collector<'_> {
     fn field(&mut self, field: Field<'_>) {
         self.decoded.count += 1;
         let Name::Known(name) = field.name else { return self.unknown(field) };

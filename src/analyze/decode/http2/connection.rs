@@ -181,7 +181,10 @@ impl Connection {
         out: &mut Sink<'_>,
     ) {
         if head.kind != Kind::Data {
-            return self.frame(direction, head, (seen, payload, false), out);
+            return match self.whole_block(direction, head, payload, seen, out) {
+                true => {}
+                false => self.frame(direction, head, (seen, payload, false), out),
+            };
         }
         self.interrupted(direction, out);
         out.event(direction, seen.last, || log::data(head, payload));

@@ -4,8 +4,11 @@
 use crate::analyze::decode::grpc::Call;
 use crate::analyze::decode::http2::block::{self, Block, Decoded};
 use crate::analyze::decode::http2::connection::{Connection, MALFORMED_FRAME, STRAY};
-use crate::analyze::decode::http2::frame::{self, END_HEADERS, END_STREAM, Head, Kind};
+use crate::analyze::decode::http2::frame::{
+    self, END_HEADERS, END_STREAM, Head, Kind, PADDED, PRIORITY,
+};
 use crate::analyze::decode::http2::framer::Seen;
+use crate::analyze::decode::http2::log;
 use crate::analyze::decode::http2::stream::{LIMIT_HEAD, Loss, Place, Stream};
 use crate::analyze::decode::{Direction, Sink};
 use crate::analyze::transaction::Message;
@@ -16,6 +19,30 @@ const MALFORMED_BLOCK: &str = "http2-malformed-header-block";
 const INTERRUPTED_BLOCK: &str = "http2-interrupted-header-block";
 
 impl Connection {
+    /// A HEADERS frame with a whole block and nothing besides; false of any
+    /// other frame.
+    #[inline]
+    pub(super) fn whole_block(
+        &mut self,
+        direction: Direction,
+        head: &Head,
+        payload: &[u8],
+        seen: Seen,
+        out: &mut Sink<'_>,
+    ) -> bool {
+        let plain = head.flags & (END_HEADERS | PADDED | PRIORITY) == END_HEADERS;
+        if head.kind != Kind::Headers || !plain || head.stream == 0 {
+            return false;
+        }
+        self.interrupted(direction, out);
+        out.event(direction, seen.last, || log::frame(head, payload));
+        let (stream, end_stream) = (head.stream, head.has(END_STREAM));
+        let (promised, broken, bytes) = (None, false, Vec::new());
+        let block = Block { stream, promised, end_stream, seen, bytes, broken };
+        self.decoded(direction, &block, payload, out);
+        true
+    }
+
     /// HEADERS, PUSH_PROMISE or CONTINUATION.
     pub(super) fn block(
         &mut self,
@@ -92,7 +119,15 @@ impl Connection {
     }
 
     /// A block that frames other than CONTINUATION cut off.
+    #[inline]
     pub(super) fn interrupted(&mut self, direction: Direction, out: &mut Sink<'_>) {
+        if self.way(direction).block.is_some() {
+            self.interrupt(direction, out);
+        }
+    }
+
+    #[inline(never)]
+    fn interrupt(&mut self, direction: Direction, out: &mut Sink<'_>) {
         if let Some(mut block) = self.way(direction).block.take() {
             out.anomaly(INTERRUPTED_BLOCK);
             block.broken = true;
@@ -114,14 +149,16 @@ impl Connection {
     ) {
         let way = self.way(direction);
         let seen = block.seen;
-        let decoded = block::decode(&mut way.hpack, bytes, block.broken, (direction, seen), out);
+        let mut decoded = Decoded::default();
+        let from = (direction, seen);
+        block::decode(&mut way.hpack, bytes, block.broken, from, &mut decoded, out);
         let loss = way.loss;
         let limited = decoded.limited || (block.broken && bytes.len() >= out.limits.head_bytes);
         let malformed = decoded.malformed;
         let dying = self.dying == Some(direction);
         let id = match block.promised {
-            Some(id) => self.promised(id, block, decoded),
-            None => self.headers(direction, block, decoded, out),
+            Some(id) => self.promised(id, block, &mut decoded),
+            None => self.headers(direction, block, &mut decoded, out),
         };
         let Some(id) = id else { return };
         if (limited || malformed || block.broken)
@@ -145,7 +182,12 @@ impl Connection {
     }
 
     /// PUSH_PROMISE: a request that the server makes up.
-    pub(super) fn promised(&mut self, id: u32, block: &Block, decoded: Decoded) -> Option<u32> {
+    pub(super) fn promised(
+        &mut self,
+        id: u32,
+        block: &Block,
+        decoded: &mut Decoded,
+    ) -> Option<u32> {
         let way = self.way(Direction::ToClient);
         way.highest = way.highest.max(id);
         let loss = way.loss.unwrap_or(Loss::Gap);
@@ -157,7 +199,7 @@ impl Connection {
         stream.call = decoded.call.map(Call::new);
         let side = stream.side(Direction::ToServer);
         side.unknown = (decoded.unknown && !decoded.limited).then_some(loss);
-        side.message = Some(decoded.message);
+        side.message = Some(std::mem::take(&mut decoded.message));
         side.head = true;
         side.seen(block.seen);
         side.end();
@@ -170,7 +212,7 @@ impl Connection {
         &mut self,
         direction: Direction,
         block: &Block,
-        decoded: Decoded,
+        decoded: &mut Decoded,
         out: &mut Sink<'_>,
     ) -> Option<u32> {
         let id = block.stream;
@@ -191,7 +233,7 @@ impl Connection {
             stream.anomaly(STRAY);
             return None;
         }
-        let place = stream.place(direction, block.end_stream, lossy, &decoded);
+        let place = stream.place(direction, block.end_stream, lossy, decoded);
         let side = stream.side(direction);
         let unknown = decoded.unknown && !decoded.limited && !decoded.malformed && !dying;
         if unknown {
@@ -214,7 +256,7 @@ impl Connection {
                     ..Message::default()
                 });
                 if place == Place::Trailers {
-                    message.trailers = decoded.message.head;
+                    message.trailers = std::mem::take(&mut decoded.message.head);
                 }
                 side.seen(block.seen);
                 stream.detect_trailers(direction);

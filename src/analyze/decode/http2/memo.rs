@@ -74,22 +74,28 @@ pub struct Ask {
     pub room: usize,
 }
 
-/// Decodes a block that was seen before, into the empty list `fields`; None
-/// where all is still to be done.
+/// Decodes a block that was seen before into `decoded`, of which nothing is
+/// set but an empty list of fields; false where all is still to be done.
 #[inline]
-pub fn recall(
-    decoder: &mut Decoder,
-    block: &[u8],
-    ask: Ask,
-    fields: &mut Fields,
-) -> Option<Decoded> {
-    SEEN.with_borrow_mut(|memo| {
-        let hash = memo.hasher.as_ref()?.hash_one(block);
-        let set = memo.sets.get_mut(hash as usize % SETS)?;
-        let at = set.hashes.iter().position(|known| *known == hash)?;
-        let known = set.known.get(at)?.as_deref()?;
-        known.again(&mut decoder.table, block, ask).then(|| known.say(fields))
+pub fn recall(decoder: &mut Decoder, block: &[u8], ask: Ask, decoded: &mut Decoded) -> bool {
+    SEEN.with_borrow_mut(|memo| match memo.find(block) {
+        Some(known) if known.again(&mut decoder.table, block, ask) => {
+            known.say(decoded);
+            true
+        }
+        _ => false,
     })
+}
+
+impl Memo {
+    /// What may be the block.
+    #[inline]
+    fn find(&self, block: &[u8]) -> Option<&Known> {
+        let hash = self.hasher.as_ref()?.hash_one(block);
+        let set = self.sets.get(hash as usize % SETS)?;
+        let at = set.hashes.iter().position(|known| *known == hash)?;
+        set.known.get(at)?.as_deref()
+    }
 }
 
 impl Known {
@@ -111,27 +117,16 @@ impl Known {
     }
 
     #[inline]
-    fn say(&self, fields: &mut Fields) -> Decoded {
-        fields.copy_from(&self.decoded.message.head);
+    fn say(&self, to: &mut Decoded) {
         let Decoded { message, pseudo, regular, count, cost, call, .. } = &self.decoded;
-        let message = Message {
-            head: std::mem::take(fields),
-            method: message.method,
-            scheme: message.scheme,
-            authority: message.authority,
-            path: message.path,
-            status: message.status,
-            ..Message::default()
-        };
-        Decoded {
-            message,
-            pseudo: *pseudo,
-            regular: *regular,
-            count: *count,
-            cost: *cost,
-            call: *call,
-            ..Decoded::default()
-        }
+        to.message.head.copy_from(&message.head);
+        to.message.method = message.method;
+        to.message.scheme = message.scheme;
+        to.message.authority = message.authority;
+        to.message.path = message.path;
+        to.message.status = message.status;
+        (to.pseudo, to.regular, to.count) = (*pseudo, *regular, *count);
+        (to.cost, to.call) = (*cost, *call);
     }
 }
 

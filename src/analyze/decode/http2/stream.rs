@@ -377,9 +377,9 @@ impl Stream {
 
     /// The head of a message: what came before it in this direction was not
     /// of the message, so that nothing of its body was lost.
-    pub fn head(&mut self, direction: Direction, seen: Seen, decoded: Decoded) {
+    pub fn head(&mut self, direction: Direction, seen: Seen, decoded: &mut Decoded) {
         let before = self.side(direction).message.take();
-        let Decoded { message: head, call, .. } = decoded;
+        let (head, call) = (std::mem::take(&mut decoded.message), decoded.call);
         let side = self.side(direction);
         side.message = Some(Message { packet: seen.packet, ..head });
         side.head = true;
