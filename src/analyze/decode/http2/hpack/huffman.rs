@@ -110,8 +110,18 @@ const fn build_table() -> [u32; 1 << TABLE_BITS] {
 /// string: EOS in it, or padding that is longer than 7 bits or not all ones
 /// (RFC 7541 section 5.2). `out` then holds what came before.
 pub fn decode(input: &[u8], out: &mut Vec<u8>) -> bool {
-    // The shortest code has 5 bits.
-    out.reserve(input.len() * 8 / 5 + 2);
+    let begin = out.len();
+    // The shortest code has 5 bits; symbols are written two at a time.
+    out.resize(begin + input.len() * 8 / 5 + 2, 0);
+    let place = out.get_mut(begin..).unwrap_or_default();
+    let (len, valid) = decode_into(input, place);
+    out.truncate(begin + len);
+    valid
+}
+
+/// As [`decode`], into a place that is large enough, and how much of it is taken.
+fn decode_into(input: &[u8], out: &mut [u8]) -> (usize, bool) {
+    let mut len = 0;
     let mut rest = input;
     let (mut bits, mut held) = (0u64, 0u32);
     loop {
@@ -129,19 +139,26 @@ pub fn decode(input: &[u8], out: &mut Vec<u8>) -> bool {
             }
         }
         let entry = TABLE.get((bits >> (64 - TABLE_BITS)) as usize).copied().unwrap_or(0);
-        let used = entry >> 16 & 0xff;
-        if entry >> 24 == 2 && used <= held {
-            out.extend_from_slice(&[entry as u8, (entry >> 8) as u8]);
+        let (used, symbols) = (entry >> 16 & 0xff, entry >> 24);
+        if symbols > 0
+            && used <= held
+            && let Some([one, two]) = out.get_mut(len..len + 2)
+        {
+            (*one, *two) = (entry as u8, (entry >> 8) as u8);
+            len += symbols as usize;
             (bits, held) = (bits << used, held - used);
             continue;
         }
         let Some((symbol, used)) = one(bits).filter(|(_, used)| *used <= held) else {
-            return held < 8 && bits.leading_ones() >= held;
+            return (len, held < 8 && bits.leading_ones() >= held);
         };
         if symbol == EOS {
-            return false;
+            return (len, false);
         }
-        out.push(symbol as u8);
+        if let Some(place) = out.get_mut(len) {
+            *place = symbol as u8;
+        }
+        len += 1;
         (bits, held) = (bits << used, held - used);
     }
 }
