@@ -120,3 +120,42 @@ fn jsonl_is_in_order_of_start_time() {
         assert!(pair[0] <= pair[1], "{} comes before {}", pair[0], pair[1]);
     }
 }
+
+/// Short connections one after the other, from ports that are used again as
+/// soon as the `ports` of them were, or later.
+fn short_connections(ports: u16) -> Vec<u8> {
+    let conversations = (0..600u16).map(|index| {
+        let client = format!("10.0.0.1:{}", 40_000 + index % ports);
+        let ends = [client.parse().expect("an address"), "10.9.9.9:80".parse().expect("one")];
+        let opened = 1_700_000_000_000_000_000 + i64::from(index) * 20_000_000;
+        let conversation = common::synth::http1(ends, opened, 2);
+        let isn = [u32::from(index) * 1_000_003, u32::from(index) * 2_000_003];
+        let shape = common::synth::Shape { isn, ..Default::default() };
+        common::synth::Writer::new(&conversation, shape).write(&conversation)
+    });
+    common::synth::pcap(&common::synth::by_time(conversations.collect()))
+}
+
+#[test]
+fn ports_that_are_used_again_change_nothing() {
+    let run = |ports, format| {
+        let input = common::in_memory("short.pcap", short_connections(ports));
+        analyze(vec![input], &options(format, 1)).bytes
+    };
+    let transactions = |ports| -> Vec<_> {
+        let lines = common::lines(&run(ports, Format::Jsonl));
+        lines.iter().map(|line| common::without(line, &["client"])).collect()
+    };
+    let totals = |ports| {
+        let report: serde_json::Value =
+            serde_json::from_slice(&run(ports, Format::Json)).expect("json");
+        ["flows", "transactions", "endpoints", "edges"].map(|part| report[part].clone())
+    };
+    let (lines, sums) = (transactions(600), totals(600));
+    assert_eq!(sums[0]["count"], 600);
+    // Used again at once, while the last ones are remembered, and after that.
+    for ports in [1, 3, 100, 300] {
+        assert_eq!(transactions(ports), lines, "{ports} ports");
+        assert_eq!(totals(ports), sums, "{ports} ports");
+    }
+}

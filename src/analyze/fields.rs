@@ -133,7 +133,12 @@ impl Fields {
 
     /// The first field of this name, compared without case.
     pub fn get(&self, name: &str) -> Option<Field<'_>> {
-        self.iter().find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
+        let name = name.as_bytes();
+        // In HTTP/2 names are in lower case, as those asked for.
+        let is = |known: &[u8]| {
+            known.len() == name.len() && (known == name || known.eq_ignore_ascii_case(name))
+        };
+        self.iter().find(|field| is(field.name))
     }
 
     /// The value of the first field of this name, where it is known.

@@ -96,6 +96,8 @@ struct Pipeline<'a> {
     options: &'a Options,
     interfaces: Vec<Option<String>>,
     connections: u64,
+    /// Connections that began in the last round: first packet, shard, id.
+    fresh: Vec<(u64, usize, FlowId)>,
     sorter: Sorter,
     rounds: u64,
     buffer: Vec<u8>,
@@ -109,6 +111,7 @@ impl<'a> Pipeline<'a> {
             options,
             interfaces: Vec::new(),
             connections: 0,
+            fresh: Vec::new(),
             sorter: Sorter::new(SORT_BYTES),
             rounds: 0,
             buffer: Vec::new(),
@@ -223,12 +226,9 @@ impl<'a> Pipeline<'a> {
         control: &Control<'_>,
         out: &mut dyn Write,
     ) -> Result<(), AnalyzeError> {
-        let mut fresh: Vec<(u64, usize, FlowId)> = Vec::new();
-        for (index, shard) in self.shards.iter_mut().enumerate() {
-            fresh.extend(shard.take_fresh().into_iter().map(|(packet, id)| (packet, index, id)));
-        }
-        fresh.sort_unstable();
-        for (_, shard, id) in fresh {
+        self.shards.iter_mut().for_each(|shard| shard.take_fresh(&mut self.fresh));
+        self.fresh.sort_unstable_by_key(|(packet, ..)| *packet);
+        for (_, shard, id) in self.fresh.drain(..) {
             self.connections += 1;
             if let Some(shard) = self.shards.get_mut(shard) {
                 shard.number(id, self.connections);

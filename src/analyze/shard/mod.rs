@@ -257,12 +257,10 @@ impl Shard {
         self.ended.push(id);
     }
 
-    /// Flows that have no number yet: first packet and id.
-    pub fn take_fresh(&mut self) -> Vec<(u64, FlowId)> {
-        std::mem::take(&mut self.fresh)
-            .into_iter()
-            .filter_map(|id| Some((self.table.get(id)?.first_packet, id)))
-            .collect()
+    /// Adds the flows that have no number yet: first packet, this shard, id.
+    pub fn take_fresh(&mut self, to: &mut Vec<(u64, usize, FlowId)>) {
+        let Self { fresh, table, index, .. } = self;
+        to.extend(fresh.drain(..).filter_map(|id| Some((table.get(id)?.first_packet, *index, id))));
     }
 
     /// Gives a connection its number.

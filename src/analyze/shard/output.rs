@@ -131,9 +131,9 @@ impl Shard {
             self.output.recycle(finished.transaction);
         }
         self.pending = pending;
-        for id in std::mem::take(&mut self.ended) {
-            self.total(id);
-        }
+        let mut ended = std::mem::take(&mut self.ended);
+        ended.drain(..).for_each(|id| self.total(id));
+        self.ended = ended;
     }
 
     /// Removes a connection that is over and adds up what it came to.

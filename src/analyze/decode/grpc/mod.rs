@@ -174,33 +174,41 @@ impl Call {
     fn attributes(&self, t: &mut Transaction) {
         let encoding = |m: &Option<Message>| {
             let value = m.as_ref()?.head.value("grpc-encoding")?;
-            Some(String::from_utf8_lossy(value).into_owned())
+            Some(Value::Text(String::from_utf8_lossy(value).into_owned()))
         };
-        let names = [
-            ("grpc.request.encoding", "grpc.request.bytes", "grpc.request.compressed"),
-            ("grpc.response.encoding", "grpc.response.bytes", "grpc.response.compressed"),
-        ];
-        let encodings = [encoding(&t.request), encoding(&t.response)];
-        for (((name, bytes, compressed), value), side) in
-            names.into_iter().zip(encodings).zip(&self.messages)
-        {
-            if let Some(value) = value {
-                t.attributes.push((name, Value::Text(value)));
-            }
-            t.attributes.push((bytes, Value::Number(side.bytes)));
-            if side.compressed > 0 {
-                t.attributes.push((compressed, Value::Number(side.compressed)));
-            }
-            if side.malformed {
-                t.anomaly(MALFORMED);
-            }
-        }
+        let [request, response] = &self.messages;
+        let [of_request, of_response] = [encoding(&t.request), encoding(&t.response)];
+        request.attributes(&REQUEST, of_request, t);
+        response.attributes(&RESPONSE, of_response, t);
         if self.web {
             t.attributes.push(("grpc.web", Value::Number(1)));
         }
         let whole = t.completeness == Completeness::Complete && t.outcome != Outcome::Reset;
         if whole && self.messages.iter().any(|m| m.certain && !m.malformed && !m.is_whole()) {
             t.anomaly("grpc-message-cut");
+        }
+    }
+}
+
+/// Names of the attributes of one direction: encoding, bytes, compressed.
+type Names = [&'static str; 3];
+const REQUEST: Names = ["grpc.request.encoding", "grpc.request.bytes", "grpc.request.compressed"];
+const RESPONSE: Names =
+    ["grpc.response.encoding", "grpc.response.bytes", "grpc.response.compressed"];
+
+impl Messages {
+    #[inline]
+    fn attributes(&self, names: &Names, encoding: Option<Value>, t: &mut Transaction) {
+        let [name, bytes, compressed] = *names;
+        if let Some(encoding) = encoding {
+            t.attributes.push((name, encoding));
+        }
+        t.attributes.push((bytes, Value::Number(self.bytes)));
+        if self.compressed > 0 {
+            t.attributes.push((compressed, Value::Number(self.compressed)));
+        }
+        if self.malformed {
+            t.anomaly(MALFORMED);
         }
     }
 }
