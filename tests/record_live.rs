@@ -4,100 +4,10 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 
-use common::live::{self, Place, run};
-use common::streams::streams;
-use serde_json::Value;
-
-/// What differs between a recording and a tcpdump of the same traffic: times,
-/// and what only one of them knows.
-const DIFFERENT: &[&str] = &[
-    "start",
-    "request_end",
-    "response_start",
-    "response_end",
-    "latency_ns",
-    "duration_ns",
-    "connection",
-    "interface",
-    "comment",
-    "process",
-    "container",
-];
-
-/// The transactions of a capture without times, in an order of their own.
-fn transactions(path: &Path) -> Vec<String> {
-    let mut lines: Vec<String> = common::transactions_of(path)
-        .into_iter()
-        .map(|mut line| {
-            let object = line.as_object_mut().expect("an object");
-            for name in DIFFERENT {
-                object.remove(*name);
-            }
-            line.to_string()
-        })
-        .collect();
-    lines.sort();
-    lines
-}
-
-/// The recording has every byte that tcpdump has, in the same streams, and
-/// the same transactions.
-fn assert_equal(place: &Place) {
-    let (recorded, dumped) = (place.file("cap.pcapng"), place.file("dump.pcap"));
-    let (ours, theirs) = (streams(&recorded), streams(&dumped));
-    assert!(!theirs.is_empty(), "tcpdump saw nothing");
-    let sizes = |streams: &common::streams::Streams| -> BTreeMap<_, _> {
-        streams.iter().map(|(key, stream)| (*key, (stream.bytes.len(), stream.missing))).collect()
-    };
-    assert_eq!(sizes(&ours), sizes(&theirs), "other streams, or other lengths");
-    for (key, stream) in &theirs {
-        assert_eq!(stream.missing, 0, "tcpdump lost bytes of {key:?}");
-        assert!(ours[key].bytes == stream.bytes, "other bytes in {key:?}");
-    }
-    assert_eq!(transactions(&recorded), transactions(&dumped));
-}
-
-/// Records what `traffic` does, with tcpdump beside, and compares.
-fn compare(place: &Place, traffic: impl FnOnce(&Place)) -> Vec<Value> {
-    let dump = place.tcpdump("dump.pcap");
-    let recorder = place.record("cap.pcapng", &[]);
-    traffic(place);
-    let (status, said) = recorder.stop();
-    dump.stop();
-    assert!(status.success(), "{said}");
-    assert!(said.contains("nothing lost"), "{said}");
-    assert_equal(place);
-    common::transactions_of(&place.file("cap.pcapng"))
-}
-
-fn curl(place: &Place, args: &[&str]) -> String {
-    run(place.command("curl").args(["-s", "--max-time", "20"]).args(args))
-}
-
-/// tshark complains of nothing but the notes that every closing FIN brings.
-fn assert_nothing_odd(place: &Place) {
-    let said = run(Command::new("tshark").arg("-r").arg(place.file("cap.pcapng")).args([
-        "-o",
-        "tcp.try_heuristic_first:TRUE",
-        "-q",
-        "-z",
-        "expert",
-    ]));
-    let mut kind = "";
-    for line in said.lines() {
-        if let Some((first, _)) = line.split_once(" (") {
-            kind = first;
-        }
-        let odd = matches!(kind, "Errors" | "Warns")
-            || kind == "Notes" && line.contains("Sequence") && !line.contains("connection closing");
-        assert!(!odd, "{said}");
-    }
-    assert!(said.contains("Chats ("), "tshark has read it: {said}");
-}
+use common::compared::{assert_nothing_odd, compare, curl};
+use common::live::{self, run};
 
 #[test]
 fn curl_and_nginx_in_all_their_ways() {

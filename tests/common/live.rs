@@ -25,23 +25,25 @@ pub struct Place {
     folder: tempfile::TempDir,
 }
 
+/// Why a test cannot run here; where it must, it fails.
+pub fn skip<T>(why: &str) -> Option<T> {
+    assert!(std::env::var_os("PERISCO_LIVE").is_none(), "PERISCO_LIVE is set, but {why}");
+    eprintln!("skipped: {why}");
+    None
+}
+
 /// Makes one, or says why the test cannot run here.
 pub fn place(peers: &[&str]) -> Option<Place> {
-    let missing = |why: String| {
-        assert!(std::env::var_os("PERISCO_LIVE").is_none(), "PERISCO_LIVE is set, but {why}");
-        eprintln!("skipped: {why}");
-        None
-    };
     if !rustix::process::geteuid().is_root() {
-        return missing("recording needs root".to_owned());
+        return skip("recording needs root");
     }
     let doctor = Command::new(env!("CARGO_BIN_EXE_perisco")).arg("doctor").output();
     if !doctor.as_ref().is_ok_and(|output| output.status.success()) {
-        return missing(format!("no back end loads here (perisco doctor): {doctor:?}"));
+        return skip(&format!("no back end loads here (perisco doctor): {doctor:?}"));
     }
     for peer in ["ip", "tcpdump"].iter().chain(peers) {
         if !in_path(peer) {
-            return missing(format!("{peer} is not installed"));
+            return skip(&format!("{peer} is not installed"));
         }
     }
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -116,17 +118,15 @@ impl Place {
         }
         let mut command = self.command("/usr/sbin/nginx");
         command.arg("-c").arg(self.file("nginx.conf")).arg("-p").arg(work);
-        let server = Running::spawn(&mut command);
-        let begun = Instant::now();
-        while !self
-            .command("curl")
-            .args(["-sf", "-o", "/dev/null", "http://127.0.0.1:8080/hello"])
-            .status()
-            .is_ok_and(|status| status.success())
-        {
-            assert!(begun.elapsed() < PATIENCE, "nginx does not answer");
-            thread::sleep(Duration::from_millis(50));
-        }
+        self.serve_http(&mut command, "127.0.0.1:8080/hello")
+    }
+
+    /// Starts a peer that says nothing, and waits until it answers there.
+    pub fn serve_http(&self, command: &mut Command, place: &str) -> Running {
+        let server = Running::spawn(command);
+        let url = format!("http://{place}");
+        let ask = || self.command("curl").args(["-s", "-o", "/dev/null", &url]).status();
+        wait_for("an answer", || ask().is_ok_and(|status| status.success()));
         server
     }
 
@@ -169,6 +169,15 @@ impl Drop for Place {
             }
         }
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+/// Waits until `done`, in vain for [`PATIENCE`] at most.
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -5,6 +5,8 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod command;
+#[cfg(feature = "record")]
+pub mod compared;
 pub mod contradict;
 #[cfg(feature = "record")]
 pub mod live;
