@@ -98,22 +98,37 @@ impl Targets {
 
     fn processes(&self, ids: &[String], pids: &mut HashSet<u32>) {
         let Ok(entries) = fs::read_dir("/proc") else { return };
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let wanted: Vec<PathBuf> =
+            self.cgroups.iter().map(|path| below_mount(path, &mounts)).collect();
         for entry in entries.flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
             // It may be gone again.
             let Ok(text) = fs::read_to_string(entry.path().join("cgroup")) else { continue };
-            let in_cgroup = self.cgroups.iter().any(|wanted| {
-                text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|path| {
-                    path != "/" && Path::new(path).starts_with(Path::new("/").join(wanted))
-                })
+            let in_cgroup = wanted.iter().any(|wanted| {
+                text.lines()
+                    .filter_map(|line| line.splitn(3, ':').nth(2))
+                    .any(|path| path != "/" && Path::new(path).starts_with(wanted))
             });
             if in_cgroup || names_one(&text, ids) {
                 pids.insert(pid);
             }
         }
     }
+}
+
+/// A cgroup as `/proc/PID/cgroup` names it: below the mount, of either
+/// version, where it was given with one.
+fn below_mount(path: &Path, mounts: &str) -> PathBuf {
+    let points = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (point, kind) = (fields.next()?, fields.next()?);
+        matches!(kind, "cgroup" | "cgroup2").then_some(point)
+    });
+    let below = points.filter_map(|point| path.strip_prefix(point).ok()).next();
+    Path::new("/").join(below.unwrap_or(path))
 }
 
 /// Whether cgroup2 tells processes apart here: it is the only hierarchy.
@@ -251,6 +266,19 @@ mod tests {
         }
         assert!(!names_one("/system.slice/docker-fff.scope", &ids));
         assert!(!names_one("/user.slice/session-0123456789ab.scope", &ids));
+    }
+
+    #[test]
+    fn a_cgroup_is_named_with_or_without_its_mount() {
+        let mounts = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
+                      cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        for path in
+            ["web/1", "/web/1", "/sys/fs/cgroup/memory/web/1", "/sys/fs/cgroup/unified/web/1"]
+        {
+            assert_eq!(below_mount(Path::new(path), mounts), Path::new("/web/1"), "{path}");
+        }
+        assert_eq!(below_mount(Path::new("/sys"), mounts), Path::new("/sys"));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! Each test binary uses a part of it, hence the lint below.
 #![allow(dead_code, missing_docs)]
 
+#[cfg(feature = "record")]
+pub mod cgroup;
 pub mod command;
 #[cfg(feature = "record")]
 pub mod compared;

@@ -107,7 +107,7 @@ struct FilterArgs {
     #[arg(long, value_name = "USER", value_delimiter = ',', value_parser = values::user)]
     uid: Vec<u32>,
 
-    /// Processes in a cgroup and those below, e.g. /system.slice/nginx.service
+    /// Processes in a cgroup and those below, e.g. /system.slice/nginx.service, or its directory
     #[arg(long, value_name = "PATH")]
     cgroup: Vec<PathBuf>,
 
