@@ -325,6 +325,21 @@ static __always_inline __u32 send_payload(struct __sk_buff *skb, struct perisco_
 	return full;
 }
 
+/* Whose SYN it is: a connection that is never answered opens nothing at which
+ * this would be told. */
+static __always_inline void tell_client(struct perisco_event *head)
+{
+	struct socket_state *state;
+
+	if (head->direction != PERISCO_SENT || !(head->tcp_flags & TCP_SYN))
+		return;
+	state = state_of((void *)head->socket);
+	if (!state || !state->owner.pid || state->told)
+		return;
+	state->told = 1;
+	send_owner(head, &state->owner, state->confirmed);
+}
+
 static __always_inline int on_packet(struct __sk_buff *skb, __u8 direction)
 {
 	struct perisco_event head;
@@ -346,6 +361,7 @@ static __always_inline int on_packet(struct __sk_buff *skb, __u8 direction)
 		return 1;
 	if (!packet.length) {
 		send_head(&head);
+		tell_client(&head);
 		return 1;
 	}
 	packet.keep = asked(&packet);

@@ -98,7 +98,8 @@ struct socket_state {
 	__u8 opened;          /* an OPEN event was sent */
 	__u32 read_to;        /* socket back end: end of the last receive, */
 	__u8 has_read;        /* if there was one */
-	__u8 unused[7];
+	__u8 told;            /* cgroup back end: the owner was sent with the SYN */
+	__u8 unused[6];
 };
 
 /* Key: the address of struct sock. An entry is deleted when its socket closes,

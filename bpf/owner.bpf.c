@@ -128,7 +128,7 @@ static __always_inline void on_established(struct sock *sk, int from)
 		head.seq = tcp->snd_una;
 		head.ack = tcp->rcv_nxt;
 		send_open(&head, &state, 0);
-		if (state.owner.pid)
+		if (state.owner.pid && !state.told)
 			send_owner(&head, &state.owner, state.confirmed);
 	}
 	keep_state(sk, &state);
@@ -144,6 +144,10 @@ static __always_inline __u8 endings(struct sock *sk, int from)
 	int error = sk->sk_err;
 	__u8 how = (sent ? PERISCO_FIN_SENT : 0) | (received ? PERISCO_FIN_RECEIVED : 0);
 
+	/* What never opened: a refusal is shown by its packet, and an ICMP message,
+	 * which leaves the same error, is no reset. */
+	if (from == TCP_SYN_SENT)
+		return 0;
 	/* tcp_reset() sets one of these. A close that throws data away (unread
 	 * bytes, SO_LINGER 0) sets none, and leaves out the states of a FIN. */
 	if (error == ECONNRESET || error == ECONNREFUSED || error == EPIPE)

@@ -11,17 +11,19 @@ use crate::record::synth::Segment;
 use crate::record::writer::packets::{Draft, PREFACE};
 
 impl Connection {
-    /// SYN, SYN-ACK and ACK, as far as they were seen.
+    /// SYN, SYN-ACK and ACK, as far as they were seen and are not written yet.
     pub(super) fn emit_handshake(&mut self, cx: &mut Context<'_>) -> Result<(), WriteError> {
         let client = self.client.unwrap_or(0);
         let [opened, answered] = [client, 1 - client].map(|side| self.halves[side].isn);
-        if let Some(isn) = opened {
+        if let Some(isn) = opened.filter(|_| !self.halves[client].syn) {
             self.halves[client].fix();
+            self.halves[client].syn = true;
             self.emit(client, Packet { seq: isn.seq, flags: tcp::SYN, ..Packet::at(isn.at) }, cx)?;
         }
-        if let Some(isn) = answered {
-            let server = 1 - client;
+        let server = 1 - client;
+        if let Some(isn) = answered.filter(|_| !self.halves[server].syn) {
             self.halves[server].fix();
+            self.halves[server].syn = true;
             let ack = opened.map(|isn| isn.seq.wrapping_add(1));
             let at = isn.at.max(opened.map_or(0, |isn| isn.at));
             let packet = Packet { seq: isn.seq, flags: tcp::SYN, ack, ..Packet::at(at) };

@@ -140,6 +140,8 @@ pub struct Half {
     fixed: bool,
     /// Initial sequence number, where the opening was seen.
     pub isn: Option<Mark>,
+    /// Its SYN stands in the file.
+    pub syn: bool,
     /// Ranges `from..to` left out so far.
     holes: Vec<(u32, u32)>,
     /// What waits, in the order of the stream.

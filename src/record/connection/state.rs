@@ -99,32 +99,32 @@ impl Connection {
         self.reset || (self.halves[0].ended && self.halves[1].ended)
     }
 
-    /// Nothing more will come: over, every known end is closed, or it never opened.
+    /// Nothing more will come: over, or every known end is closed.
     pub fn is_done(&self) -> bool {
         let closed = self.is_over() || self.ends.iter().flatten().all(|end| end.closed);
-        let refused = self.halves.iter().any(|half| half.end.is_some());
-        !self.is_waiting() && if self.started { closed } else { refused }
+        self.started && closed && !self.is_waiting()
     }
 
     /// Bytes or an end wait for something.
     pub fn is_waiting(&self) -> bool {
         let waits = |half: &Half| half.front().is_some() || (half.end.is_some() && !half.ended);
-        if self.started { self.halves.iter().any(waits) } else { self.has_news() }
+        if self.started { self.halves.iter().any(waits) } else { self.tried() || self.has_news() }
+    }
+
+    /// Someone has sent a SYN.
+    fn tried(&self) -> bool {
+        self.halves.iter().any(|half| half.isn.is_some())
     }
 
     /// Whether there is anything to write of a connection that is not started.
     ///
-    /// A SYN without an answer, or one that was refused, opens nothing.
+    /// A SYN alone waits for its answer, but not forever.
     fn has_news(&self) -> bool {
-        let moved = |half: &Half| {
-            let lost = half.end.is_some_and(|end| half.place(end.seq, 0) == Place::Ahead);
-            half.front().is_some() || half.missing_end().is_some() || lost
-        };
+        let moved = |half: &Half| half.front().is_some() || half.missing_end().is_some();
         let [a, b] = [&self.halves[0], &self.halves[1]];
         let opened = a.isn.is_some() && b.isn.is_some();
-        let midway = a.isn.is_none() && b.isn.is_none();
         let ended = a.end.is_some() || b.end.is_some();
-        opened || moved(a) || moved(b) || (midway && ended)
+        opened || moved(a) || moved(b) || ended
     }
 
     /// Bytes: written at once where they fit, held where they do not.
@@ -199,13 +199,17 @@ impl Connection {
         if !self.started && !self.try_start(cx)? {
             return Ok(());
         }
+        // The answer to a SYN that was written alone.
+        if self.halves[0].syn != self.halves[1].syn {
+            self.emit_handshake(cx)?;
+        }
         self.drain(cx, false)
     }
 
     /// Writes everything, whatever is missing before it.
     pub fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), WriteError> {
         if !self.started {
-            if !self.has_news() {
+            if !self.tried() && !self.has_news() {
                 return Ok(());
             }
             self.start(cx)?;
@@ -231,7 +235,8 @@ impl Connection {
         let ready = self.ends.iter().all(known)
             || cx.now.saturating_sub(self.since) >= OWNER_TIME
             || held >= OWNER_BYTES;
-        if !ready || !self.has_news() {
+        let unanswered = self.tried() && cx.now.saturating_sub(self.since) >= HOLD_TIME;
+        if !ready || !(unanswered || self.has_news()) {
             return Ok(false);
         }
         self.start(cx)?;

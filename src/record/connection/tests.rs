@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use crate::record::event::{GapReason, Kind, close, tcp};
 use crate::record::testkit::{
-    MS, Owned, Packet, Party, START, Talk, options, outline, read, record, stream, writer,
+    MS, Owned, Packet, Party, START, Talk, options, outline, read, read_file, record, stream,
+    writer,
 };
-use crate::record::writer::Summary;
+use crate::record::writer::{Compression, Summary};
 
 fn file(events: &[Owned]) -> (Vec<Packet>, Summary) {
     let (bytes, summary) = record(events, |_| ());
@@ -280,16 +281,79 @@ fn a_reset_is_a_reset_and_nothing_else_is() {
     assert_eq!(text(&file(&events).0, &talk, base), "Csyn Ssyn C@0 C7@0 Srst@0");
 }
 
+/// A SYN and whose it is, as the client's end sees it.
+fn syn(talk: &mut Talk) -> Vec<Owned> {
+    let [syn, _] = talk.flags(0, tcp::SYN);
+    vec![syn, talk.owner(0)]
+}
+
 #[test]
-fn a_refused_connection_and_an_unanswered_syn_open_nothing() {
-    let mut talk = Talk::local();
-    let mut events = talk.flags(0, tcp::SYN).to_vec();
-    events.extend(talk.flags(1, tcp::RST));
-    let mut other = Talk::new("127.0.0.1:50000", "127.0.0.1:81");
-    events.extend(other.flags(0, tcp::SYN));
+fn a_refused_connection_is_a_syn_and_its_reset() {
+    let mut talk = Talk::new("10.0.0.1:1000", "10.0.0.2:81");
+    talk.next[1] = 0;
+    let base = talk.next;
+    let mut events = syn(&mut talk);
+    let [_, reset] = talk.flags(1, tcp::RST);
+    events.extend([reset, talk.head(Kind::Close, 0)]);
     let (packets, summary) = file(&events);
-    assert!(packets.is_empty());
-    assert_eq!(summary.connections, 0);
+    assert_eq!(text(&packets, &talk, base), "Csyn Srst@0");
+    assert_eq!((packets[0].seq, packets[0].ack), (base[0], None));
+    assert_eq!((packets[1].seq, packets[1].ack), (0, Some(base[0].wrapping_add(1))));
+    assert_eq!(packets[0].comments, ["client=host/curl[4000001]"]);
+    assert_eq!((summary.connections, summary.gaps), (1, 0));
+}
+
+#[test]
+fn a_syn_without_an_answer_stands_alone() {
+    let mut talk = Talk::new("10.0.0.1:1000", "10.0.0.2:81");
+    let base = talk.next;
+    let mut events = syn(&mut talk);
+    // Repeated, then given up.
+    let mut again = events[0].clone();
+    again.head.at += 1000 * MS;
+    events.push(again);
+    talk.at += 3000 * MS;
+    events.push(talk.head(Kind::Close, 0));
+    let (packets, summary) = file(&events);
+    assert_eq!(text(&packets, &talk, base), "Csyn");
+    assert_eq!(packets[0].interface, "host/curl[4000001]");
+    assert_eq!((summary.connections, summary.gaps), (1, 0));
+    // Still waiting when the recording ends.
+    let (packets, _) = file(&events[..1]);
+    assert_eq!(text(&packets, &talk, base), "Csyn");
+}
+
+/// As [`file`], with a look at what waits before each event.
+fn file_in_time(events: &[Owned]) -> (Vec<Packet>, Summary) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(&options(dir.path(), Compression::None));
+    for event in events {
+        writer.tick(event.head.at, &[]).unwrap();
+        writer.event(&event.event()).unwrap();
+    }
+    let summary = writer.finish(&[]).unwrap();
+    (read_file(&dir.path().join("cap.pcapng")), summary)
+}
+
+#[test]
+fn a_late_answer_completes_the_handshake() {
+    let mut talk = Talk::new("10.0.0.1:1000", "10.0.0.2:81");
+    let base = talk.next;
+    let mut events = syn(&mut talk);
+    talk.at += 1000 * MS;
+    events.extend(talk.open(0));
+    events.push(talk.send(0, b"request")[0].clone());
+    let (packets, summary) = file_in_time(&events);
+    assert_eq!(text(&packets, &talk, base), "Csyn Ssyn C@1 C7@1");
+    assert_eq!(packets[1].ack, Some(base[0].wrapping_add(1)));
+    assert!(packets[1].at - packets[0].at >= 1000 * MS as i64);
+    assert_eq!(summary.connections, 1);
+    // Without the answer the SYN does not wait for the end.
+    talk.at += 1000 * MS;
+    events.truncate(2);
+    events.extend(Talk { at: talk.at, ..Talk::local() }.open_both());
+    let (packets, _) = file_in_time(&events);
+    assert_eq!(packets[0].seq, base[0]);
 }
 
 #[test]
