@@ -103,6 +103,7 @@ impl Outcome {
             && self.summary.gap_bytes == 0
             && self.summary.malformed == 0
             && self.summary.evicted == 0
+            && self.summary.removed_for_space == 0
     }
 }
 

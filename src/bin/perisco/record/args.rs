@@ -236,6 +236,9 @@ impl Args {
         if stdout && (files.rotate_size.is_some() || files.rotate_time.is_some()) {
             bail!("standard output cannot be rotated: give a file (-o cap.pcapng)");
         }
+        if files.frame_size.is_some() && files.compress != CompressArg::Zstd {
+            bail!("--frame-size is for --compress zstd: other files have no frames");
+        }
         let output = if stdout { Output::Stdout } else { Output::File(self.output.clone()) };
         let compression = match files.compress {
             _ if stdout => Compression::None,
