@@ -336,8 +336,8 @@ static __always_inline void tell_client(struct perisco_event *head)
 	state = state_of((void *)head->socket);
 	if (!state || !state->owner.pid || state->told)
 		return;
-	state->told = 1;
-	send_owner(head, &state->owner, state->confirmed);
+	if (!send_owner(head, &state->owner, state->confirmed))
+		state->told = 1;
 }
 
 static __always_inline int on_packet(struct __sk_buff *skb, __u8 direction)

@@ -142,9 +142,10 @@ static __always_inline bool wanted(const struct perisco_event *head, __u8 proces
 	return false;
 }
 
-/* Says who uses the socket. `confirmed`: in a call, so its thread is known. */
-static __always_inline void send_owner(struct perisco_event *head, const struct process *owner,
-				       bool confirmed)
+/* Says who uses the socket. `confirmed`: in a call, so its thread is known.
+ * Not 0: the ring was full. */
+static __always_inline int send_owner(struct perisco_event *head, const struct process *owner,
+				      bool confirmed)
 {
 	head->kind = PERISCO_OWNER;
 	head->pid = owner->pid;
@@ -152,7 +153,7 @@ static __always_inline void send_owner(struct perisco_event *head, const struct 
 	head->uid = owner->uid;
 	head->cgroup = owner->cgroup;
 	head->flags = confirmed ? PERISCO_F_PROCESS : 0;
-	send_comm(head, owner->comm, false);
+	return send_comm(head, owner->comm, false);
 }
 
 #endif
