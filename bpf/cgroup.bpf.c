@@ -295,7 +295,7 @@ __noinline int later_chunk(struct __sk_buff *skb, __u32 what, __u32 which)
 
 	if (i >= MAX_CHUNKS || !(which >> i & 1))
 		return 0;
-	if (!parse_packet(skb, &packet) ||
+	if (!parse_packet(skb, &packet, false) ||
 	    !fill_packet(&head, skb, &packet, what >> CHUNK_DIRECTION & 1))
 		return 0;
 	/* A packet that is cut has no such chunk. */
@@ -347,7 +347,7 @@ static __always_inline int on_packet(struct __sk_buff *skb, __u8 direction)
 	__u32 chunks = ~0u, full;
 	bool again = false;
 
-	if (!begun || !parse_packet(skb, &packet))
+	if (!begun || !parse_packet(skb, &packet, true))
 		return 1;
 	if (!packet.length && !(packet.flags & (TCP_SYN | TCP_FIN | TCP_RST)))
 		return 1;

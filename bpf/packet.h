@@ -106,26 +106,41 @@ static __always_inline __u32 tcp_offset6(struct __sk_buff *skb)
 	return next == IPPROTO_TCP ? at : 0;
 }
 
-/* The length is the skb's, not that of the IP header, which is 0 for packets
- * of more than 64 KB (BIG TCP). The IP layer has trimmed any padding. */
-static __always_inline bool parse_packet(struct __sk_buff *skb, struct packet *packet)
+/* Offset of the TCP header of any packet; 0 if there is none. */
+static __always_inline __u32 tcp_offset(struct __sk_buff *skb)
 {
-	const struct tcp_header *linear;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return tcp_offset4(skb);
+	return skb->protocol == bpf_htons(ETH_P_IPV6) ? tcp_offset6(skb) : 0;
+}
+
+/* The same, verified once: in line, each way through the extension headers
+ * multiplies the paths of the whole program. */
+__noinline int tcp_offset_apart(struct __sk_buff *skb)
+{
+	return tcp_offset(skb);
+}
+
+/* The length is the skb's, not that of the IP header, which is 0 for packets
+ * of more than 64 KB (BIG TCP). The IP layer has trimmed any padding. `apart`:
+ * with a call, for which a function that is itself called has no stack left. */
+static __always_inline bool parse_packet(struct __sk_buff *skb, struct packet *packet, bool apart)
+{
+	const struct tcp_header *linear = NULL;
 	struct tcp_header tcp;
 	__u32 at = 0;
 
-	packet->family = skb->protocol == bpf_htons(ETH_P_IP) ? 4 : 6;
-	linear = linear_header(skb, &at);
+	/* What is called for long packets only has no use for the short way. */
+	if (apart)
+		linear = linear_header(skb, &at);
 	if (linear) {
 		__builtin_memcpy(&tcp, linear, TCP_HEADER);
 	} else {
-		if (skb->protocol == bpf_htons(ETH_P_IP))
-			at = tcp_offset4(skb);
-		else if (skb->protocol == bpf_htons(ETH_P_IPV6))
-			at = tcp_offset6(skb);
+		at = apart ? tcp_offset_apart(skb) : tcp_offset(skb);
 		if (!at || bpf_skb_load_bytes(skb, at, &tcp, TCP_HEADER))
 			return false;
 	}
+	packet->family = skb->protocol == bpf_htons(ETH_P_IP) ? 4 : 6;
 	packet->payload = at + (tcp.offset >> 4) * 4;
 	packet->length = skb->len > packet->payload ? skb->len - packet->payload : 0;
 	packet->seq = bpf_ntohl(tcp.seq);
