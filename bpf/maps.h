@@ -99,11 +99,12 @@ struct socket_state {
 	__u32 read_to;        /* socket back end: end of the last receive, */
 	__u8 has_read;        /* if there was one */
 	__u8 told;            /* cgroup back end: the owner was sent with the SYN */
-	__u8 unused[6];
+	__u8 closed;          /* kept only for what is read after the close */
+	__u8 unused[5];
 };
 
-/* Key: the address of struct sock. An entry is deleted when its socket closes,
- * so that an address used again starts afresh; LRU, so that a host of more
+/* Key: the address of struct sock. An entry is deleted or marked when its socket
+ * closes, so that an address used again starts afresh; LRU, so that a host of more
  * sockets loses knowledge (asked for again at the next call), not memory. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

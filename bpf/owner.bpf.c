@@ -119,7 +119,7 @@ static __always_inline void on_established(struct sock *sk, int from)
 		return;
 	forget_cached(sk);
 	fill_socket(&head, sk, false);
-	if (known)
+	if (known && !known->closed)
 		state = *known;
 	else
 		infer_state(&state, &head, from);
@@ -157,12 +157,21 @@ static __always_inline __u8 endings(struct sock *sk, int from)
 	return how;
 }
 
+/* Whether bytes have come that no call has read: that is possible after the close. */
+static __always_inline bool is_unread(struct tcp_sock *tcp, __u8 how)
+{
+	__u32 fin = how & PERISCO_FIN_RECEIVED ? 1 : 0;
+
+	return (__s32)(tcp->rcv_nxt - fin - tcp->copied_seq) > 0;
+}
+
 static __always_inline void on_closed(struct sock *sk, int from)
 {
 	struct perisco_event head;
 	struct socket_state *state = state_of(sk);
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 	__u64 key = (__u64)sk;
+	__u8 how;
 
 	if (!tcp)
 		return;
@@ -178,13 +187,14 @@ static __always_inline void on_closed(struct sock *sk, int from)
 			bpf_map_delete_elem(&listeners, &at);
 		return;
 	}
+	how = endings(sk, from);
 	if (wanted(&head, state ? state->wanted : UNKNOWN,
 		   state ? state->role : PERISCO_ROLE_UNKNOWN, 0)) {
 		head.kind = PERISCO_CLOSE;
 		head.seq = tcp->write_seq;
 		head.ack = tcp->rcv_nxt;
 		head.flags = PERISCO_F_ACK;
-		head.tcp_flags = endings(sk, from);
+		head.tcp_flags = how;
 		/* What was written but never left, its FIN too, no packet can have. */
 		if (back_end == PERISCO_CGROUP && tcp->snd_nxt != head.seq) {
 			head.seq = tcp->snd_nxt;
@@ -196,7 +206,10 @@ static __always_inline void on_closed(struct sock *sk, int from)
 		}
 		send_head(&head);
 	}
-	bpf_map_delete_elem(&sockets, &key);
+	if (state && back_end == PERISCO_SOCKET && is_unread(tcp, how))
+		state->closed = 1;
+	else
+		bpf_map_delete_elem(&sockets, &key);
 	forget_cached(sk);
 }
 
@@ -263,9 +276,12 @@ static __always_inline struct socket_state *note_call(struct sock *sk, __u32 sen
 	struct socket_state *state = state_of(sk);
 	struct tcp_sock *tcp;
 
-	/* Closed by now: its state is gone, and is not to come back. */
+	/* Closed by now: what is known stays as it is, and nothing is to come back. */
 	if (sk->__sk_common.skc_state == TCP_CLOSE)
 		return state;
+	/* Of a socket that had this address before. */
+	if (state && state->closed)
+		state = NULL;
 	if (state && state->confirmed && state->owner.pid == bpf_get_current_pid_tgid() >> 32) {
 		__u64 number = number_of(sk);
 

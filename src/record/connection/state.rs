@@ -334,17 +334,20 @@ impl Connection {
 
     /// Writes FIN and RST where all before them is written. True if any was.
     fn drain_ends(&mut self, cx: &mut Context<'_>, force: bool) -> Result<bool, WriteError> {
-        let force = force || self.ends.iter().flatten().all(|end| end.closed);
+        let closed = self.ends.iter().flatten().all(|end| end.closed);
         let first = self.first_end.unwrap_or(0);
         for side in [first, 1 - first] {
             let half = &self.halves[side];
             let (Some(end), false, None) = (half.end, half.ended, half.front()) else { continue };
             let late = cx.now.saturating_sub(end.since) >= HOLD_TIME;
             let hole = half.place(end.seq, 0) == Place::Ahead;
+            // What had come and was not read when its socket closed may still be.
+            let unread = hole && self.ends[side].is_none();
+            let due = force || late || (closed && !unread);
             let waits = hole || end.ack.is_some_and(|ack| self.lacks(1 - side, ack, true));
             // The other side's bytes come first where they wait as well.
             let other_waits = self.halves[1 - side].front().is_some();
-            if waits && (!(force || late) || other_waits) {
+            if waits && (!due || other_waits) {
                 continue;
             }
             self.emit_end(side, end, hole, cx)?;

@@ -1,5 +1,7 @@
 //! What a user finds in the file, from events in, out of and without order.
 
+mod unread;
+
 use proptest::prelude::*;
 
 use crate::record::event::{GapReason, Kind, close, tcp};
