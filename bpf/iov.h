@@ -10,21 +10,25 @@
  * iterator went a way other than its return value says is a gap, not a guess.
  *
  * A loop over a whole call in one program is too much for the verifier, and
- * bpf_loop is not there before 5.17: so each round is a global function, which
- * is verified once, and what it works on lies in a map.
+ * bpf_loop is not there before 5.17: so one event is a global function, which
+ * is verified once, a round of many events is another, and what they work on
+ * lies in a map.
  */
 #ifndef PERISCO_IOV_H
 #define PERISCO_IOV_H
 
 #include "filter.h"
 
-/* Bytes copied of one call: 1 MB is more than socket buffers usually let one
- * call move, and bounds the time that a call is held up. */
-#define CALL_BYTES (1 << 20)
-/* Rounds of one call. Every round but the last moves PERISCO_LARGE bytes, ends a
- * piece of at least GATHER_BYTES, fills a gathered event, or gathers
- * GATHER_PIECES pieces; of these there are at most 1024 (UIO_MAXIOV). */
-#define CALL_ROUNDS 512
+/* Bytes copied of one call, set by the loader: no more than the ring can hold
+ * at once, which also bounds the time that a call is held up. */
+const volatile __u32 call_bytes = 64 << 20;
+/*
+ * Rounds of one call, and events of a round. Every event but the last moves
+ * PERISCO_LARGE bytes, ends a piece of at least GATHER_BYTES, is filled with
+ * smaller ones, or has GATHER_PIECES of them: 64 MB of single pages are 16,384.
+ */
+#define CALL_ROUNDS  256
+#define ROUND_EVENTS 256
 /* Pieces smaller than this are put together into one event, HTTP/2's frame
  * heads with their frames. */
 #define GATHER_BYTES PERISCO_MEDIUM
@@ -32,9 +36,11 @@
 #define GATHER_PIECES 64
 /* Empty pieces skipped in one round. */
 #define EMPTY_PIECES 8
-/* Pieces walked back in one round, and rounds: at least UIO_MAXIOV together. */
+/* Pieces walked back at a time, times in a round, and rounds: 32,768 pieces,
+ * UIO_MAXIOV (1,024) or 64 MB of single pages. */
 #define REWIND_PIECES 32
-#define REWIND_ROUNDS 33
+#define REWIND_TIMES  32
+#define REWIND_ROUNDS 32
 
 /* `kind` of the memory. */
 enum {
@@ -170,6 +176,18 @@ __noinline int walk_back(__u32 which)
 			return 1;
 		}
 		t->unwound -= length;
+	}
+	return 0;
+}
+
+/* The same for up to REWIND_TIMES times as many. */
+__noinline int walk_far_back(__u32 which)
+{
+	for (int i = 0; i < REWIND_TIMES; i++) {
+		int found = walk_back(which);
+
+		if (found)
+			return found;
 	}
 	return 0;
 }
@@ -310,6 +328,15 @@ __noinline int copy_some(__u32 which)
 	return !t->keep;
 }
 
+/* Up to ROUND_EVENTS events; returns what copy_some does. */
+__noinline int copy_many(__u32 which)
+{
+	for (int i = 0; i < ROUND_EVENTS; i++)
+		if (copy_some(which))
+			return 1;
+	return 0;
+}
+
 /* The bytes from here to the end of the call are not copied, and why. */
 static __always_inline void send_gap(struct transfer *t, __u32 length, __u8 reason)
 {
@@ -345,8 +372,8 @@ static __always_inline struct transfer *take_transfer(__u32 which)
 /* Sends the `moved` bytes that `t` describes, and gives it back. */
 static __always_inline void send_transfer(struct transfer *t, __u32 which, __u32 moved)
 {
-	__u32 most = snaplen && snaplen < CALL_BYTES ? snaplen : CALL_BYTES;
-	int found = !t->unwound;
+	__u32 most = snaplen && snaplen < call_bytes ? snaplen : call_bytes;
+	int found = !t->unwound, ended = 0;
 
 	t->keep = moved < most ? moved : most;
 	t->rest = moved - t->keep;
@@ -357,11 +384,11 @@ static __always_inline void send_transfer(struct transfer *t, __u32 which, __u32
 	}
 	t->in_kernel = t->kind != FLAT && t->kind != USER;
 	for (int i = 0; i < REWIND_ROUNDS && !found; i++)
-		found = walk_back(which);
-	if (found > 0)
-		for (int i = 0; i < CALL_ROUNDS; i++)
-			if (copy_some(which))
-				break;
+		found = walk_far_back(which);
+	for (int i = 0; i < CALL_ROUNDS && found > 0 && !ended; i++)
+		ended = copy_many(which);
+	if (found >= 0 && !ended)
+		t->gap = PERISCO_GAP_CALL_LIMIT;
 	if (t->keep)
 		send_gap(t, t->keep + t->rest, t->gap);
 	else

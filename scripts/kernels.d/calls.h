@@ -56,6 +56,13 @@ static size_t mixed(int i)
 	return i % 3 == 1 ? 9000 : (size_t)(20 + i);
 }
 
+/* The most pieces that one call takes, of all sizes up to some pages. */
+static size_t wide(int i)
+{
+	static const size_t of[] = {9, 40000, 4095, 4096, 0, 30001};
+	return of[i % 6];
+}
+
 #define PIECES(name, size)                                                                         \
 	struct iovec name[MAX_PIECES];                                                             \
 	int name##_count = cut(name, MAX_PIECES, size, buf, n)
@@ -80,6 +87,11 @@ static ssize_t by_writev_many(int fd, char *buf, size_t n)
 static ssize_t by_writev_mixed(int fd, char *buf, size_t n)
 {
 	PIECES(v, mixed);
+	return writev(fd, v, v_count);
+}
+static ssize_t by_writev_wide(int fd, char *buf, size_t n)
+{
+	PIECES(v, wide);
 	return writev(fd, v, v_count);
 }
 static ssize_t by_pwritev2(int fd, char *buf, size_t n)
@@ -236,6 +248,12 @@ static ssize_t by_readv_many(int fd, char *buf, size_t n)
 {
 	PIECES(v, many);
 	return readv(fd, v, v_count);
+}
+static ssize_t by_readv_wide(int fd, char *buf, size_t n)
+{
+	PIECES(v, wide);
+	struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)v_count};
+	return recvmsg(fd, &m, MSG_WAITALL);
 }
 static ssize_t by_preadv2(int fd, char *buf, size_t n)
 {

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Whether a recording holds every byte that traffic.c says was sent.
 
-    check.py TRUTH RECORDING [--limit BYTES] [--ends 1|2]
+    check.py TRUTH RECORDING [--call-bytes BYTES] [--ends 1|2]
 
 RECORDING is a pcapng file (plain), or the records of the ring buffer as they
 came (record_events.rs: each after its length in 32 bits). Rebuilds
 both directions of each connection by sequence number, each end's copy apart,
-and compares them with what traffic.c wrote down. --limit: bytes that one call
-may lose at its end (the socket back end's limit of one call; 0: none).
+and compares them with what traffic.c wrote down. --call-bytes: the recorder was
+told to copy so much of a call: beyond that the sender's one call is a hole.
 Prints a line for what is wrong, and a summary; exit status 1 if anything is.
 """
 import argparse
@@ -18,7 +18,6 @@ from collections import defaultdict
 LINE = 512  # bytes of a line of the pattern
 SENT, RECEIVED = 0, 1
 FIN, SYN = 1, 2
-CALL_LIMIT_CASE = "call-limit"
 
 
 def pattern(key, length):
@@ -123,16 +122,15 @@ def read_packet(packet, original, way, copies, ended):
         copies[family, destination, source, RECEIVED].add(seq, original - start, packet[start:])
 
 
-def compare(name, copy, key, total, before, limit):
-    """What is wrong with one copy: a text, or None."""
+def compare(copy, key, total, before, expected):
+    """What is wrong with one copy, which must have the `expected` holes: a text, or None."""
     got, holes = copy.stream()
     want = pattern(key, total)
     if not total - before <= len(got) <= total:
         return f"{len(got)} bytes instead of {total - before}"
     want = want[total - len(got):]
-    allowed = limit if name == CALL_LIMIT_CASE else 0
-    if sum(length for _, length in holes) > allowed:
-        return f"holes {holes[:5]} of {sum(length for _, length in holes)} bytes ({len(copy.pieces)} pieces)"
+    if holes != expected:
+        return f"holes {holes[:5]} instead of {expected} ({len(copy.pieces)} pieces)"
     for at, length in holes:
         want = want[:at] + bytes(length) + want[at + length:]
     if got != want:
@@ -145,7 +143,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("truth")
     parser.add_argument("recording")
-    parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("--call-bytes", type=int)
     parser.add_argument("--ends", type=int, default=2, help="copies of each direction that must be there")
     options = parser.parse_args()
     copies = defaultdict(Copy)
@@ -162,13 +160,16 @@ def main():
         sent_key, sent, received_key, received, sent_before, received_before, _ = map(int, rest)
         for way, key, total, before in ((SENT, sent_key, sent, sent_before), (RECEIVED, received_key, received, received_before)):
             place = f"{name} IPv{family} {local} {'->' if way == SENT else '<-'} {remote}"
+            if not total:
+                continue
             sender = (local, remote) if way == SENT else (remote, local)
             copy = copies.get((family, local, remote, way))
             if copy is None:
                 found[family, sender, place.split()[0]] += 0
                 continue
             found[family, sender, name] += 1
-            problem = compare(name, copy, key, total, before, options.limit)
+            cut = options.call_bytes if way == SENT else None
+            problem = compare(copy, key, total, before, [(cut, total - cut)] if cut else [])
             if problem:
                 bad.append(f"{place}: {problem}")
             else:

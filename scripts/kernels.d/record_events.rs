@@ -3,10 +3,11 @@
 //! them.
 //!
 //! ```text
-//! record-events socket|cgroup FILE [SNAPLEN]
+//! record-events socket|cgroup FILE [CALL-BYTES]
 //! ```
 //!
-//! Prints the programs that are loaded, then `recording`; ends with
+//! CALL-BYTES: how much of one call the socket back end copies. Prints the
+//! programs that are loaded, then `recording`; ends with
 //! SIGINT or SIGTERM and prints the counters. Each record in FILE is a
 //! `struct perisco_event` (`bpf/event.h`) and its payload, after their length in
 //! 32 bits; fields that `scripts/kernels.d/check.py` does not read are zero.
@@ -17,8 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
-use libbpf_rs::query::ProgInfoIter;
-use perisco::record::backend::{Choice, Recorder, Settings};
+use perisco::record::backend::{Choice, Recorder, Settings, verified};
 use perisco::record::event::{Event, HEADER_BYTES, Kind, Way};
 use perisco::record::ring::POLL_INTERVAL;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -30,16 +30,18 @@ const VERIFIED_LIMIT: u32 = 100_000;
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [back_end, file, rest @ ..] = arguments.as_slice() else {
-        bail!("usage: record_events socket|cgroup FILE [SNAPLEN]")
+        bail!("usage: record-events socket|cgroup FILE [CALL-BYTES]")
     };
     let choice = match back_end.as_str() {
         "socket" => Choice::Socket,
         "cgroup" => Choice::Cgroup,
         other => bail!("no back end is called {other}"),
     };
-    let snaplen = rest.first().map_or(Ok(0), |text| text.parse())?;
+    let call_bytes = rest.first().map_or(Ok(0), |text| text.parse())?;
     let mut out = BufWriter::new(File::create(file)?);
-    let settings = Settings { choice, snaplen, both_ends: true, ..Settings::default() };
+    let buffer_bytes = 128 << 20;
+    let settings =
+        Settings { choice, buffer_bytes, call_bytes, both_ends: true, ..Settings::default() };
     let mut recorder = Recorder::start(&settings)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -72,18 +74,17 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many instructions the verifier processed for each program that is loaded
-/// (since Linux 5.16 it tells); the guest has no others.
+/// How many instructions the verifier processed for each program.
 fn print_programs() -> anyhow::Result<()> {
+    let programs = verified();
+    if programs.is_empty() {
+        bail!("the verifier did not say how much it processed");
+    }
     let mut too_large = Vec::new();
-    for program in ProgInfoIter::default() {
-        let (name, count) = (program.name.to_string_lossy(), program.verified_insns);
-        match count {
-            0 => println!("program {name}: loaded"),
-            _ => println!("program {name}: loaded, {count} instructions verified"),
-        }
+    for (name, count) in programs {
+        println!("program {name}: {count} instructions verified");
         if count > VERIFIED_LIMIT {
-            too_large.push(name.into_owned());
+            too_large.push(name);
         }
     }
     if !too_large.is_empty() {

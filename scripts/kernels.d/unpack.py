@@ -1,21 +1,18 @@
 #!/usr/bin/env python3
-"""unpack.py CONSOLE DIRECTORY: what a guest handed out over its serial console.
+"""unpack.py CONSOLE MEMORY DIRECTORY: what a guest handed out.
 
-Each file stands between `@@FILE name` and `@@END`, gzip in base64.
+Each file lies in the guest's MEMORY, where a line of its CONSOLE says:
+`@@FILE name MiB size`.
 """
-import base64
-import gzip
 import pathlib
 import re
 import sys
-import zlib
 
-console, directory = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+console, memory, directory = map(pathlib.Path, sys.argv[1:4])
 text = console.read_text(errors="replace").replace("\r", "")
-for name, body in re.findall(r"@@FILE (\S+)\n(.*?)@@END", text, re.S):
-    # The kernel's own messages may get in between; a damaged file is told, not used.
-    lines = [line for line in body.split("\n") if re.fullmatch(r"[A-Za-z0-9+/=]+", line)]
-    try:
-        (directory / name).write_bytes(gzip.decompress(base64.b64decode("".join(lines))))
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        print(f"  WRONG {name} came damaged over the console: {error}")
+for name in re.findall(r"@@FAILED (\S+)", text):
+    print(f"  WRONG the guest could not hand out {name}")
+with open(memory, "rb") as file:
+    for name, place, size in re.findall(r"@@FILE (\S+) (\d+) (\d+)", text):
+        file.seek(int(place) << 20)
+        (directory / name).write_bytes(file.read(int(size)))

@@ -11,7 +11,7 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, OpenObject, ReferencesType};
 
 use super::refusal::{Facts, Failure, Hook, Refusal, Step, explain};
-use super::{BackEnd, Settings, io_error, log};
+use super::{BackEnd, CALL_BYTES, Settings, io_error, log};
 use crate::record::filter::Filter;
 use crate::record::skel::{OpenRecordSkel, RecordSkel, RecordSkelBuilder};
 
@@ -160,6 +160,8 @@ pub(super) fn load(
         let wanted =
             program.name().to_str().is_some_and(|name| programs.iter().any(|one| one.name == name));
         program.set_autoload(wanted);
+        #[cfg(feature = "record-events")]
+        program.set_log_level(super::verified::STATISTICS);
     }
     let bytes = if trial { TRIAL_RING } else { plan.settings.buffer_bytes };
     skeleton.maps.events.set_max_entries(bytes).map_err(failed)?;
@@ -180,6 +182,10 @@ fn configure(skeleton: &mut OpenRecordSkel<'_>, plan: &Plan<'_>, ring: u32) {
         settings.tcp_recvmsg_parameters = parameters;
     }
     settings.snaplen = plan.settings.snaplen;
+    settings.call_bytes = match plan.settings.call_bytes {
+        0 => CALL_BYTES.max(ring),
+        bytes => bytes,
+    };
     settings.wake_shift = WAKE_BYTES.min(ring / 4).ilog2();
     settings.ring_bytes = ring;
     settings.skip_loopback_ingress = plan.skip_loopback_ingress;

@@ -14,11 +14,18 @@ static LOG: Mutex<String> = Mutex::new(String::new());
 pub(super) fn collect() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        set_print(Some((PrintLevel::Info, keep)));
+        let level =
+            if cfg!(feature = "record-events") { PrintLevel::Debug } else { PrintLevel::Info };
+        set_print(Some((level, keep)));
     });
 }
 
-fn keep(_: PrintLevel, text: String) {
+fn keep(level: PrintLevel, text: String) {
+    if level == PrintLevel::Debug {
+        #[cfg(feature = "record-events")]
+        super::verified::note(&text);
+        return;
+    }
     let mut log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
     log.push_str(&text);
     if log.len() > KEEP {

@@ -9,6 +9,8 @@ mod mount;
 mod probe;
 mod refusal;
 mod start;
+#[cfg(feature = "record-events")]
+mod verified;
 
 #[cfg(test)]
 mod live;
@@ -24,6 +26,8 @@ use libbpf_rs::{Iter, Link, MapCore, MapFlags};
 pub use mount::cgroup_mount;
 pub use probe::{ProbeReport, ProgramReport, probe};
 pub use refusal::Refusal;
+#[cfg(feature = "record-events")]
+pub use verified::verified;
 
 use super::counters::{COUNTERS, Counters};
 use super::filter::{Filter, FilterError};
@@ -33,6 +37,10 @@ use super::skel::RecordSkel;
 /// Default size of the ring buffer in bytes: a quarter of a second of the
 /// 250 MB/s that one reader was measured to keep up with.
 pub const BUFFER_BYTES: u32 = 64 << 20;
+
+/// Bytes that the socket back end copies of one call at least: what the default
+/// ring buffer can hold at once.
+pub const CALL_BYTES: u32 = BUFFER_BYTES;
 
 /// Where the payload comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +91,9 @@ pub struct Settings {
     pub buffer_bytes: u32,
     /// Bytes to keep of each write or packet; 0: all.
     pub snaplen: u32,
+    /// Bytes of one call that the socket back end copies, the rest is a gap;
+    /// 0: [`CALL_BYTES`], or the size of the ring buffer where that is larger.
+    pub call_bytes: u32,
     /// Both ends of a connection that are on this host deliver its bytes.
     pub both_ends: bool,
     /// What to record.
@@ -95,6 +106,7 @@ impl Default for Settings {
             choice: Choice::Auto,
             buffer_bytes: BUFFER_BYTES,
             snaplen: 0,
+            call_bytes: 0,
             both_ends: false,
             filter: Filter::default(),
         }

@@ -27,8 +27,8 @@ const OWNER_TIME: u64 = 100_000_000;
 /// Memory of a connection's first packets while its owners are not known.
 const OWNER_BYTES: usize = 256 << 10;
 
-/// Memory of what waits in one direction: the largest call that the programs
-/// copy.
+/// Memory of what waits in one direction: a millisecond or so of the fastest
+/// transfers, where a byte that is still to come does not take longer.
 const HELD_BYTES: usize = 1 << 20;
 
 /// Memory of all that waits: as the ring, by default.

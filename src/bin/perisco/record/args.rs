@@ -206,6 +206,7 @@ impl Args {
             },
             buffer_bytes: self.buffer_bytes()?,
             snaplen: self.files.snaplen,
+            call_bytes: 0,
             both_ends: self.files.both_ends,
             filter: self.filter.filter()?,
         };
