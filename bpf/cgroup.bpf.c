@@ -22,22 +22,6 @@ static __always_inline __u32 asked(const struct packet *packet)
 	return snaplen && snaplen < packet->length ? snaplen : packet->length;
 }
 
-/* Decides how much to keep; counts what a filling ring costs. */
-static __always_inline void decide(struct packet *packet)
-{
-	__u32 all = asked(packet), most;
-
-	packet->keep = all;
-	if (all <= PERISCO_SMALL)
-		return;
-	most = room();
-	if (all <= most)
-		return;
-	packet->keep = most;
-	packet->cut = true;
-	cut_short(all - most);
-}
-
 /* Makes `head` that of chunk `i` and returns how many bytes to copy. */
 static __always_inline __u32 set_chunk(struct perisco_event *head, const struct packet *packet,
 				       __u32 i)
@@ -217,13 +201,14 @@ static __always_inline bool passes(struct __sk_buff *skb, struct perisco_event *
 	__u8 process = UNKNOWN;
 
 	if (head->socket) {
-		if (filters_processes() || filter_role || self_sockets) {
+		/* Without filters this is only asked for since there are `self_sockets`. */
+		if (!filters_anything() || filters_processes() || filter_role || self_sockets) {
 			struct socket_state *state = state_of((void *)head->socket);
 
 			if (state) {
 				process = state->wanted;
 				head->role = state->role;
-			} else {
+			} else if (filters_processes()) {
 				ask_again(skb);
 			}
 		}
@@ -366,8 +351,12 @@ static __always_inline int on_packet(struct __sk_buff *skb, __u8 direction)
 	}
 	packet.keep = asked(&packet);
 	/* What is copied in place of another was counted whole, by chunks. */
-	if (!again)
-		decide(&packet);
+	if (!again && packet.keep > PERISCO_SMALL) {
+		__u32 keep = fit(packet.keep);
+
+		packet.cut = keep < packet.keep;
+		packet.keep = keep;
+	}
 	full = send_payload(skb, &head, &packet, chunks, again);
 	if (full && !packet.cut && skip_loopback_ingress && direction == PERISCO_SENT &&
 	    skb->ifindex == LOOPBACK_IFINDEX)

@@ -58,6 +58,13 @@ __u32 begun = 0;
 /* Of the iterator: whether it looks for listeners (0) or connections (1). */
 __u32 scan_pass = 0;
 
+/*
+ * Always 0, which the verifier does not know. What is zero in one path and any
+ * byte in another makes two paths of all that follows; with this it is any byte
+ * in both.
+ */
+volatile __u64 nothing = 0;
+
 /* ---- maps ---- */
 
 /* Size is set by the loader. */

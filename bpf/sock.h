@@ -49,25 +49,23 @@ static __always_inline __u64 wake(__u32 bytes)
 }
 
 /*
- * Bytes to keep of a packet or call, so that a reader that falls behind never
- * costs the beginning of a message: all while the ring is less than three
- * quarters full, then little, in the end what a head takes as a rule. The ring
- * fills with bodies; heads stand at the beginning of what is written.
+ * How many of `all` bytes of a packet or call to keep, so that a reader that
+ * falls behind never costs the beginning of a message: all while the ring is
+ * less than three quarters full, then little, in the end what a head takes as a
+ * rule. The ring fills with bodies; heads stand at the beginning of what is
+ * written. Counts what is cut off. A global function, whose result is one number
+ * to the verifier, not a path for each way to it.
  */
-static __always_inline __u32 room(void)
+__noinline int fit(__u32 all)
 {
 	__u64 queued = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+	__u32 most = queued < ring_bytes / 8 * 7 ? PERISCO_MEDIUM : PERISCO_SMALL;
 
-	if (queued < ring_bytes / 4 * 3)
-		return ~0u;
-	return queued < ring_bytes / 8 * 7 ? PERISCO_MEDIUM : PERISCO_SMALL;
-}
-
-/* A packet or call was cut by `room`. */
-static __always_inline void cut_short(__u32 bytes)
-{
+	if (queued < ring_bytes / 4 * 3 || all <= most)
+		return all;
 	count(PERISCO_C_CUT, 1);
-	count(PERISCO_C_CUT_BYTES, bytes);
+	count(PERISCO_C_CUT_BYTES, all - most);
+	return most;
 }
 
 /* A data event of `bytes` of payload found the ring full. */
@@ -185,8 +183,11 @@ static __always_inline int send_comm(struct perisco_event *head, const char *com
 /* IPv4 address in the first four bytes, the rest zero. */
 static __always_inline void put4(__u8 *to, __be32 address)
 {
-	__builtin_memset(to, 0, 16);
+	__u64 zero = nothing;
+
 	*(__be32 *)to = address;
+	*(__u32 *)(to + 4) = zero;
+	*(__u64 *)(to + 8) = zero;
 }
 
 static __always_inline bool is_mapped(const __be32 *address)
