@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use common::live::{self, Place, Running, run};
 use common::streams::streams;
+use perisco::analyze::report::Format;
+use perisco::pcap::Input;
+use serde_json::Value;
 
 /// A place with nginx in it.
 fn site() -> Option<(Place, Running)> {
@@ -151,6 +154,30 @@ fn what_the_full_buffer_cost_is_an_exact_gap() {
     if let Some(big) = of("/big.bin") {
         assert_ne!(big["completeness"], "complete");
     }
+}
+
+#[test]
+fn an_upload_with_holes_was_lost_by_the_recording_not_by_a_limit_of_the_analysis() {
+    let Some(place) = live::place(&["/usr/bin/python3", "tshark"]) else { return };
+    let length = 200 << 20;
+    let recorder = place.record("cap.pcapng", &["--buffer", "64KiB"]);
+    run(&mut place.python("upload.py", &["127.0.0.1", "7003", &length.to_string()]));
+    let (status, said) = recorder.stop();
+    assert!(status.code() == Some(1) && said.contains("LOST"), "{said}");
+    let file = place.file("cap.pcapng");
+    let missing: u64 = streams(&file).values().map(|stream| stream.missing as u64).sum();
+    let inputs = vec![Input::Path(file.clone())];
+    let report = common::analyze(inputs, &common::options(Format::Json, 2)).bytes;
+    let report: Value = serde_json::from_slice(&report).expect("json");
+    let gaps = &report["loss"]["gaps"];
+    assert_eq!(gaps["limit"]["count"], 0, "{gaps}");
+    assert!(missing > 0);
+    assert_eq!(gaps["lost"]["bytes"], missing, "{gaps}");
+    let found = common::transactions_of(&file);
+    if let Some(upload) = found.iter().find(|line| line["path"] == "/upload") {
+        assert_ne!(upload["completeness"], "complete");
+    }
+    tshark(&file);
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! - when the receiver has acknowledged past it and [`HOLE_NANOS`] of capture
 //!   time went by: it was sent, and not captured;
 //! - when nobody acknowledged it for [`HOLE_UNACKED_NANOS`];
-//! - when what waits behind it reaches a limit;
+//! - when what waits behind it reaches a limit; that is the cause only where it
+//!   was not acknowledged;
 //! - at once where no packet of that direction is in the capture at all;
 //! - when the connection ends.
 //!
@@ -110,6 +111,9 @@ impl Flow {
         let inside = self.half(side.other()).held.front().and_then(|held| held.place.ack);
         let half = self.half_mut(side);
         let (Some(next), Some(end)) = (half.next, half.hole_end()) else { return false };
+        // Its receiver has it, so no later packet will bring it: it was not
+        // captured, and a limit only found that out before the time did.
+        let cause = if half.hole_acked() { GapCause::Lost } else { cause };
         if let Some(ack) = inside
             && ack.after(next)
             && end.after(ack)

@@ -1,5 +1,7 @@
 //! What decoders get to see, whatever way packets come.
 
+mod one_way;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -89,6 +89,26 @@ impl Connection {
         self.emit(from, Packet { seq, flags, ack, ..Packet::at(at) }, cx)
     }
 
+    /// The other side has what `side` sent so far, also what was just given up.
+    /// Where bytes go one way only nothing else would say so, and a reader would
+    /// wait for them. Before any byte behind the hole, so that no reader has to
+    /// judge one without knowing this.
+    pub(super) fn acknowledge(
+        &mut self,
+        side: usize,
+        ack: Option<u32>,
+        at: u64,
+        cx: &mut Context<'_>,
+    ) -> Result<(), WriteError> {
+        let other = 1 - side;
+        let Some(seq) = self.halves[other].next().or(ack).filter(|_| !self.reset) else {
+            return Ok(());
+        };
+        self.halves[other].begin(seq);
+        self.halves[other].fix();
+        self.emit_flags(other, seq, 0, at, cx)
+    }
+
     /// The end of a direction, and the last ACK of both.
     pub(super) fn emit_end(
         &mut self,

@@ -220,6 +220,7 @@ impl Connection {
             if let Some(end) = self.halves[side].missing_end().filter(|_| !self.halves[side].ended)
             {
                 self.give_up(side, end, cx);
+                self.acknowledge(side, None, cx.now, cx)?;
                 self.emit_flags(side, end, 0, cx.now, cx)?;
             }
         }
@@ -292,6 +293,7 @@ impl Connection {
             }
             Place::Ahead => {
                 self.give_up(side, piece.seq, cx);
+                self.acknowledge(side, piece.ack, piece.at, cx)?;
                 self.halves[side].advance(piece.end());
                 self.emit_data(side, &piece, Some(piece.lost), cx)?;
             }
