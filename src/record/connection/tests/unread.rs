@@ -16,11 +16,11 @@ fn closed_with_an_answer_unread() -> (Talk, [u32; 2], Vec<Owned>, Owned) {
 }
 
 #[test]
-fn what_is_read_after_the_close_stands_before_the_end() {
+fn what_is_read_after_the_close_stands_before_its_senders_end() {
     let (talk, base, mut events, read) = closed_with_an_answer_unread();
     events.push(read);
     let (packets, summary) = file(&events);
-    let expected = "Csyn Ssyn C@0 C7@0 S8@0 Cfin@7 Sfin@8 C@8";
+    let expected = "Csyn Ssyn C@0 C7@0 Cfin@7 S8@0 Sfin@8 C@8";
     assert_eq!(text(&packets, &talk, base), expected);
     assert_eq!((summary.gaps, summary.gap_bytes), (0, 0));
 }
