@@ -9,14 +9,25 @@
 /* From the task of the iterator, which is not the current one. */
 static __always_inline void process_of(struct process *process, struct task_struct *task)
 {
+	__u32 goes_on = 1;
+
 	__builtin_memset(process, 0, sizeof(*process));
 	process->pid = task->tgid;
 	process->tid = task->pid;
 	process->uid = task->cred->uid.val;
 	process->cgroup = task->cgroups->dfl_cgrp->kn->id;
-	/* The comm of the process is that of its leader, which the iterator walks. */
-	for (int i = 0; i < PERISCO_COMM; i++)
-		process->comm[i] = task->comm[i];
+	/*
+	 * The comm of the process is that of its leader, which the iterator walks.
+	 * In 5.10 what follows the NUL may be the end of an earlier name
+	 * (__set_task_comm), by which no filter would know it. Without a branch:
+	 * each would be a path of its own.
+	 */
+	for (int i = 0; i < PERISCO_COMM; i++) {
+		__u32 c = (__u8)task->comm[i];
+
+		goes_on &= (c + 255) >> 8;
+		process->comm[i] = c & -goes_on;
+	}
 	if (filter_exes)
 		fill_exe(process, task, false);
 }
