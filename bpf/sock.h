@@ -56,12 +56,15 @@ static __always_inline __u64 wake(__u32 bytes)
  * written. Counts what is cut off. A global function, whose result is one number
  * to the verifier, not a path for each way to it.
  */
+#define SMALLEST_CUT (1 << 20)
+
 __noinline int fit(__u32 all)
 {
 	__u64 queued = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 	__u32 most = queued < ring_bytes / 8 * 7 ? PERISCO_MEDIUM : PERISCO_SMALL;
 
-	if (queued < ring_bytes / 4 * 3 || all <= most)
+	/* A small ring would be filled by beginnings, and miss how connections end. */
+	if (ring_bytes < SMALLEST_CUT || queued < ring_bytes / 4 * 3 || all <= most)
 		return all;
 	count(PERISCO_C_CUT, 1);
 	count(PERISCO_C_CUT_BYTES, all - most);
