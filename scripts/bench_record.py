@@ -28,16 +28,18 @@ DRAIN_SECONDS = 1  # for the last packets to come out of the ring
 END_SECONDS = 60  # a capturer that has not ended by then is killed
 ANALYZE_SECONDS = 240
 REASON_LETTERS = 400  # of why a capturer does not start
-LARGE_BYTES = 16 << 30  # what a capturer may write of the large load
+LARGE_BYTES = 16 << 30  # what a capturer may write of a load of large bodies
 
 H1, H2C = 8080, 8081
 LOADS = {
     "h1": (H1, ["wrk", "-t1", "-c50", "-d{seconds}s", "--latency", "http://127.0.0.1:8080/r"]),
     "h2c": (H2C, ["h2load", "-t1", "-c20", "-m16", "-D", "{seconds}", "--log-file={folder}/h2load",
                   "http://127.0.0.1:8081/r"]),
-    "large": (H1, ["wrk", "-t1", "-c16", "-d{seconds}s", "--latency", "-s", "{site}/large.lua",
-                   "http://127.0.0.1:8080"]),
+    "large": (H1, ["wrk", "-t1", "-c16", "-d{seconds}s", "--latency", "http://127.0.0.1:8080/large0"]),
+    "distinct": (H1, ["wrk", "-t1", "-c16", "-d{seconds}s", "--latency", "-s", "{site}/distinct.lua",
+                      "http://127.0.0.1:8080"]),
 }
+LARGE = ("large", "distinct")
 
 
 class Capturer:
@@ -53,7 +55,7 @@ def perisco(binary, backend, extra=()):
     command = [binary, "record", "-o", "{folder}/perisco.pcapng", "--backend", backend,
                "--port", "{port}", *extra]
     name = "perisco " + " ".join([backend, *extra])
-    loads = ("large",) if extra else tuple(LOADS)
+    loads = LARGE if extra else tuple(LOADS)
     return Capturer(name, [command], "perisco.pcapng", in_namespace=False, loads=loads)
 
 
@@ -310,8 +312,8 @@ def main():
             if load not in LOADS:
                 parser.error(f"there is no load {load}: {', '.join(LOADS)}")
             free = shutil.disk_usage(arguments.work).free
-            if load == "large" and free < LARGE_BYTES:
-                print(f"large is left out: {free >> 30} GB free in {arguments.work}, "
+            if load in LARGE and free < LARGE_BYTES:
+                print(f"{load} is left out: {free >> 30} GB free in {arguments.work}, "
                       f"{LARGE_BYTES >> 30} GB needed")
                 continue
             wanted = [name for name in arguments.capturer.split(",") if name]
