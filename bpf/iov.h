@@ -249,14 +249,34 @@ static __always_inline void move_on(struct transfer *t, __u32 n)
 #define READ_GATHERED(to, n) bpf_probe_read_kernel(to, n, t->gathered)
 
 /* Prepares the head for the next `n` bytes; the last event of a call that the
- * snap length cuts counts what is cut. */
+ * snap length or a filling ring cuts counts what is cut. */
 static __always_inline void measure(struct transfer *t, __u32 n, bool last)
 {
 	t->head.length = n;
-	if (last && (t->head.flags & PERISCO_F_SNAPPED)) {
+	if (last && t->rest_gap != PERISCO_GAP_CALL_LIMIT) {
+		t->head.gap = t->rest_gap;
 		t->head.length += t->rest;
 		t->rest = 0;
 	}
+}
+
+/* A ring that is filling leaves little of the rest of the call (fit). */
+static __always_inline void shorten(struct transfer *t)
+{
+	__u32 keep;
+
+	if (t->keep <= PERISCO_SMALL)
+		return;
+	keep = fit(t->keep);
+	if (keep >= t->keep)
+		return;
+	/* Beyond what a call may keep, nothing was counted yet. */
+	if (t->rest_gap == PERISCO_GAP_CALL_LIMIT)
+		count(PERISCO_C_CUT_BYTES, t->rest);
+	t->rest += t->keep - keep;
+	t->keep = keep;
+	t->rest_gap = PERISCO_GAP_FILLING;
+	t->head.flags &= ~PERISCO_F_SNAPPED;
 }
 
 /* Adds what fits of the current piece to `gathered`. 1: that is all, or the next
@@ -303,6 +323,7 @@ __noinline int copy_some(__u32 which)
 			return 1;
 	if (!t->left)
 		return 0;
+	shorten(t);
 	t->filled = 0;
 	if (t->left < t->keep && t->left < GATHER_BYTES)
 		for (int i = 0; i < GATHER_PIECES; i++)
@@ -337,18 +358,22 @@ __noinline int copy_many(__u32 which)
 	return 0;
 }
 
-/* The bytes from here to the end of the call are not copied, and why. */
+/* The next `length` bytes of the call are not copied, and why. */
 static __always_inline void send_gap(struct transfer *t, __u32 length, __u8 reason)
 {
+	bool limit = reason == PERISCO_GAP_CALL_LIMIT;
+
 	if (!length)
 		return;
 	t->head.length = length;
 	t->head.gap = reason;
 	send_head(&t->head);
 	t->head.seq += length;
-	count(reason == PERISCO_GAP_CALL_LIMIT ? PERISCO_C_LIMIT : PERISCO_C_UNREADABLE, 1);
-	count(reason == PERISCO_GAP_CALL_LIMIT ? PERISCO_C_LIMIT_BYTES : PERISCO_C_UNREADABLE_BYTES,
-	      length);
+	/* What a filling ring cut was counted then. */
+	if (reason == PERISCO_GAP_FILLING)
+		return;
+	count(limit ? PERISCO_C_LIMIT : PERISCO_C_UNREADABLE, 1);
+	count(limit ? PERISCO_C_LIMIT_BYTES : PERISCO_C_UNREADABLE_BYTES, length);
 }
 
 /* Takes the entry `which`, empty: its head is to be filled, then where the bytes are. */
@@ -389,10 +414,12 @@ static __always_inline void send_transfer(struct transfer *t, __u32 which, __u32
 		ended = copy_many(which);
 	if (found >= 0 && !ended)
 		t->gap = PERISCO_GAP_CALL_LIMIT;
-	if (t->keep)
-		send_gap(t, t->keep + t->rest, t->gap);
-	else
-		send_gap(t, t->rest, t->rest_gap);
+	if (t->keep && t->rest_gap != PERISCO_GAP_FILLING) {
+		t->keep += t->rest;
+		t->rest = 0;
+	}
+	send_gap(t, t->keep, t->gap);
+	send_gap(t, t->rest, t->rest_gap);
 	t->busy = 0;
 }
 

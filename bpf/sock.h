@@ -35,17 +35,35 @@ struct comm_event {
 	char comm[PERISCO_COMM];
 };
 
+/* Bytes that the reader has not taken yet, reserved ones included. */
+static __always_inline __u64 in_ring(void)
+{
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+}
+
+/* What a record of `bytes` takes of the ring: a header of 8 bytes stands before it. */
+#define IN_RING(bytes) ((bytes) + 8)
+
 /*
  * Wakes the reader once for each 2^`wake_shift` bytes queued: waking for each event
- * tripled the cost of recording. `bytes`: size of the record to be submitted,
- * which the ring counts as queued from its reservation on.
+ * tripled the cost of recording. `before`: what was queued when the record of `bytes`
+ * was not reserved yet.
  */
-static __always_inline __u64 wake(__u32 bytes)
+static __always_inline __u64 wake(__u64 before, __u32 bytes)
 {
-	__u64 queued = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
-	__u64 before = queued > bytes + 8 ? queued - bytes - 8 : 0;
+	__u64 after = before + IN_RING(bytes);
 
-	return (queued ^ before) >> wake_shift ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	return (after ^ before) >> wake_shift ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/*
+ * Whether payload may take `bytes` more of a ring with `queued` in it. The last
+ * sixteenth is for events without: how connections open and end, and what of them
+ * is missing, is told where nothing else can be.
+ */
+static __always_inline bool has_room(__u64 queued, __u32 bytes)
+{
+	return queued + IN_RING(bytes) <= ring_bytes - ring_bytes / 16;
 }
 
 /*
@@ -56,15 +74,12 @@ static __always_inline __u64 wake(__u32 bytes)
  * written. Counts what is cut off. A global function, whose result is one number
  * to the verifier, not a path for each way to it.
  */
-#define SMALLEST_CUT (1 << 20)
-
 __noinline int fit(__u32 all)
 {
-	__u64 queued = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+	__u64 queued = in_ring();
 	__u32 most = queued < ring_bytes / 8 * 7 ? PERISCO_MEDIUM : PERISCO_SMALL;
 
-	/* A small ring would be filled by beginnings, and miss how connections end. */
-	if (ring_bytes < SMALLEST_CUT || queued < ring_bytes / 4 * 3 || all <= most)
+	if (queued < ring_bytes / 4 * 3 || all <= most)
 		return all;
 	count(PERISCO_C_CUT, 1);
 	count(PERISCO_C_CUT_BYTES, all - most);
@@ -106,7 +121,10 @@ static __always_inline void lost_other(void)
  */
 #define SEND_CLASS(type, head_, n, READ, done)                                                     \
 	do {                                                                                       \
-		struct type *record_ = bpf_ringbuf_reserve(&events, sizeof(*record_), 0);          \
+		__u64 queued_ = in_ring();                                                         \
+		struct type *record_ = NULL;                                                       \
+		if (has_room(queued_, sizeof(*record_)))                                           \
+			record_ = bpf_ringbuf_reserve(&events, sizeof(*record_), 0);               \
 		if (!record_) {                                                                    \
 			done = -1;                                                                 \
 			break;                                                                     \
@@ -121,7 +139,7 @@ static __always_inline void lost_other(void)
 			count(PERISCO_C_UNREADABLE, 1);                                            \
 			count(PERISCO_C_UNREADABLE_BYTES, bytes_);                                 \
 		}                                                                                  \
-		bpf_ringbuf_submit(record_, wake(sizeof(*record_)));                               \
+		bpf_ringbuf_submit(record_, wake(queued_, sizeof(*record_)));                      \
 		done = 1;                                                                          \
 	} while (0)
 
@@ -139,6 +157,7 @@ static __always_inline void lost_other(void)
 /* An event without payload: data gaps and flags, OPEN, CLOSE, LISTEN, FORK, EXIT. */
 static __always_inline int send_head(struct perisco_event *head)
 {
+	__u64 queued = in_ring();
 	struct perisco_event *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 
 	if (!record) {
@@ -151,7 +170,7 @@ static __always_inline int send_head(struct perisco_event *head)
 	head->captured = 0;
 	head->lost = lost_events;
 	*record = *head;
-	bpf_ringbuf_submit(record, wake(sizeof(*record)));
+	bpf_ringbuf_submit(record, wake(queued, sizeof(*record)));
 	return 0;
 }
 
@@ -161,6 +180,7 @@ static __always_inline int send_head(struct perisco_event *head)
  */
 static __always_inline int send_comm(struct perisco_event *head, const char *comm, bool at_once)
 {
+	__u64 queued = in_ring();
 	struct comm_event *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 
 	if (!record) {
@@ -171,7 +191,7 @@ static __always_inline int send_comm(struct perisco_event *head, const char *com
 	head->lost = lost_events;
 	record->head = *head;
 	__builtin_memcpy(record->comm, comm, PERISCO_COMM);
-	bpf_ringbuf_submit(record, at_once ? BPF_RB_FORCE_WAKEUP : wake(sizeof(*record)));
+	bpf_ringbuf_submit(record, at_once ? BPF_RB_FORCE_WAKEUP : wake(queued, sizeof(*record)));
 	return 0;
 }
 

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Whether a recording holds every byte that traffic.c says was sent.
 
-    check.py TRUTH RECORDING [--call-bytes BYTES] [--ends 1|2]
+    check.py TRUTH RECORDING [--call-bytes BYTES | --cut-bytes BYTES] [--ends 1|2]
 
 RECORDING is a pcapng file (plain), or the records of the ring buffer as they
 came (record_events.rs: each after its length in 32 bits). Rebuilds
 both directions of each connection by sequence number, each end's copy apart,
 and compares them with what traffic.c wrote down. --call-bytes: the recorder was
 told to copy so much of a call: beyond that the sender's one call is a hole.
+--cut-bytes: a filling ring cut so much in all, but nothing off the beginning of a
+stream.
 Prints a line for what is wrong, and a summary; exit status 1 if anything is.
 """
 import argparse
@@ -123,8 +125,11 @@ def read_packet(packet, original, way, copies, ended):
 
 
 def compare(copy, key, total, before, expected):
-    """What is wrong with one copy, which must have the `expected` holes: a text, or None."""
+    """What is wrong with one copy, which must have the `expected` holes (None: any, but for
+    the beginning): a text, or None."""
     got, holes = copy.stream()
+    if expected is None and (not holes or holes[0][0]):
+        expected = holes
     want = pattern(key, total)
     if not total - before <= len(got) <= total:
         return f"{len(got)} bytes instead of {total - before}"
@@ -144,6 +149,7 @@ def main():
     parser.add_argument("truth")
     parser.add_argument("recording")
     parser.add_argument("--call-bytes", type=int)
+    parser.add_argument("--cut-bytes", type=int)
     parser.add_argument("--ends", type=int, default=2, help="copies of each direction that must be there")
     options = parser.parse_args()
     copies = defaultdict(Copy)
@@ -169,7 +175,8 @@ def main():
                 continue
             found[family, sender, name] += 1
             cut = options.call_bytes if way == SENT else None
-            problem = compare(copy, key, total, before, [(cut, total - cut)] if cut else [])
+            expected = [(cut, total - cut)] if cut else []
+            problem = compare(copy, key, total, before, None if options.cut_bytes else expected)
             if problem:
                 bad.append(f"{place}: {problem}")
             else:
@@ -178,6 +185,10 @@ def main():
     for (family, sender, name), ends in found.items():
         if ends < options.ends:
             bad.append(f"{name} IPv{family} {sender[0]} -> {sender[1]}: recorded at {ends} of {options.ends} ends")
+    # Of all events: what was sent again may have been cut again.
+    cut_bytes = sum(length - len(data) for copy in copies.values() for _, length, data in copy.pieces)
+    if options.cut_bytes is not None and not 0 < options.cut_bytes == cut_bytes:
+        bad.append(f"{cut_bytes} bytes are cut off, {options.cut_bytes} are counted")
     for line in bad[:40]:
         print(f"  WRONG {line}")
     print(f"  {good} streams identical ({size} bytes), {len(bad)} wrong")

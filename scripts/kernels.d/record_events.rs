@@ -3,12 +3,12 @@
 //! them.
 //!
 //! ```text
-//! record-events socket|cgroup FILE [CALL-BYTES]
+//! record-events socket|cgroup FILE [CALL-BYTES|filling]
 //! ```
 //!
-//! CALL-BYTES: how much of one call the socket back end copies. Prints the
-//! programs that are loaded, then `recording`; ends with
-//! SIGINT or SIGTERM and prints the counters. Each record in FILE is a
+//! CALL-BYTES: how much of one call the socket back end copies. `filling`: the
+//! ring is small, and read when all is over. Prints the programs that are
+//! loaded, then `recording`; ends with SIGINT or SIGTERM and prints the counters. Each record in FILE is a
 //! `struct perisco_event` (`bpf/event.h`) and its payload, after their length in
 //! 32 bits; fields that `scripts/kernels.d/check.py` does not read are zero.
 
@@ -16,12 +16,18 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
 
 use anyhow::{Context, bail};
 use perisco::record::backend::{Choice, Recorder, Settings, verified};
 use perisco::record::event::{Event, HEADER_BYTES, Kind, Way};
 use perisco::record::ring::POLL_INTERVAL;
 use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// Sizes of the ring in bytes: so that none of the workload is lost, and so that
+/// a few calls fill it to where payload is cut, and not further.
+const LARGE_RING: u32 = 128 << 20;
+const SMALL_RING: u32 = 4 << 20;
 
 /// The most instructions that the verifier may process for one program; its
 /// own limit is a million, and it counts differently from kernel to kernel.
@@ -30,16 +36,18 @@ const VERIFIED_LIMIT: u32 = 100_000;
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [back_end, file, rest @ ..] = arguments.as_slice() else {
-        bail!("usage: record-events socket|cgroup FILE [CALL-BYTES]")
+        bail!("usage: record-events socket|cgroup FILE [CALL-BYTES|filling]")
     };
     let choice = match back_end.as_str() {
         "socket" => Choice::Socket,
         "cgroup" => Choice::Cgroup,
         other => bail!("no back end is called {other}"),
     };
-    let call_bytes = rest.first().map_or(Ok(0), |text| text.parse())?;
+    let filling = rest.first().is_some_and(|text| text == "filling");
+    let number = rest.first().filter(|_| !filling);
+    let call_bytes = number.map_or(Ok(0), |text| text.parse())?;
     let mut out = BufWriter::new(File::create(file)?);
-    let buffer_bytes = 128 << 20;
+    let buffer_bytes = if filling { SMALL_RING } else { LARGE_RING };
     let settings =
         Settings { choice, buffer_bytes, call_bytes, both_ends: true, ..Settings::default() };
     let mut recorder = Recorder::start(&settings)?;
@@ -53,6 +61,9 @@ fn main() -> anyhow::Result<()> {
     print_programs()?;
     recorder.scan()?;
     println!("recording");
+    while filling && !stop.load(Ordering::Relaxed) {
+        sleep(POLL_INTERVAL);
+    }
     let mut failed = None;
     // Once more after the signal: what is queued by then belongs to it.
     let mut last = false;
