@@ -109,6 +109,8 @@ pub struct Sink {
     buffer: Vec<u8>,
     jobs: Option<SyncSender<Job>>,
     empty: Receiver<Vec<u8>>,
+    /// Empty buffers; the last one is the next: most likely still in a cache.
+    spare: Vec<Vec<u8>>,
     progress: Progress,
     /// Number of the present file, from 1.
     file: u64,
@@ -142,7 +144,8 @@ impl Sink {
             .spawn(move || run(compressor, &work, &give_back))
             .map_err(WriteError::Thread)?;
         let buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_SLACK);
-        Ok(Self { buffer, jobs: Some(jobs), empty, progress, file: 1, thread: Some(thread) })
+        let (jobs, spare) = (Some(jobs), Vec::new());
+        Ok(Self { buffer, jobs, empty, spare, progress, file: 1, thread: Some(thread) })
     }
 
     /// Where whole blocks are appended.
@@ -169,10 +172,9 @@ impl Sink {
         if self.buffer.is_empty() && !flush {
             return Ok(());
         }
-        let fresh = self
-            .empty
-            .try_recv()
-            .unwrap_or_else(|_| Vec::with_capacity(BUFFER_BYTES + BUFFER_SLACK));
+        self.spare.extend(self.empty.try_iter());
+        let fresh =
+            self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES + BUFFER_SLACK));
         let buffer = std::mem::replace(&mut self.buffer, fresh);
         self.send(Job::Blocks { buffer, flush })
     }
