@@ -78,9 +78,12 @@ pub fn run(
     control: &Control<'_>,
     out: &mut dyn Write,
 ) -> Result<Analysis, AnalyzeError> {
+    // Decompression is one of the threads: with one more of ours than there are
+    // processors, all would wait at the end of each round for who has none.
+    let threads = options.threads.saturating_sub(usize::from(capture.is_compressed()));
     let mut pipeline = Pipeline::new(capture, options);
-    let pool = (options.threads > 1)
-        .then(|| rayon::ThreadPoolBuilder::new().num_threads(options.threads).build())
+    let pool = (threads > 1)
+        .then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build())
         .transpose()?;
     pipeline.begin(out)?;
     let last = match &pool {

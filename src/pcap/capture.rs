@@ -84,6 +84,8 @@ pub struct InputInfo {
     pub format: String,
     /// Whether it is a stream that may go on for ever.
     pub live: bool,
+    /// Whether a thread of its own decompresses it.
+    pub compressed: bool,
     /// Its size in bytes, compressed where it is; None for streams.
     pub size: Option<u64>,
 }
@@ -135,6 +137,11 @@ impl Capture {
         self.inputs.iter().any(|input| input.live)
     }
 
+    /// Whether decompression takes one processor or more.
+    pub fn is_compressed(&self) -> bool {
+        self.inputs.iter().any(|input| input.compressed)
+    }
+
     /// Bytes in all inputs, compressed where they are, to compare with
     /// [`Batch::position`]; None where one is a stream.
     pub fn size_hint(&self) -> Option<u64> {
@@ -184,6 +191,7 @@ pub(super) fn open_readers(
             name: reader.name().to_owned(),
             format: reader.describe(),
             live: reader.live(),
+            compressed: reader.is_compressed(),
             size,
         });
         readers.push(reader);

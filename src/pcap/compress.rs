@@ -23,9 +23,9 @@ use decoder::{Decoder, Feed};
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Room before the bytes of a piece for the rest of the packet that the piece
-/// before ended in: the largest packet that libpcap writes (262,144 bytes)
-/// and its headers.
-pub(super) const HEADROOM: usize = (256 << 10) + 512;
+/// before ended in: of larger ones, which loopback and offloading cards have at
+/// most, the piece is copied once more.
+pub(super) const HEADROOM: usize = (64 << 10) + 512;
 
 /// Pieces that may wait for the analysis.
 const PIECES_AHEAD: usize = 3;
@@ -197,11 +197,10 @@ fn run(compression: Compression, feed: Feed, piece_bytes: usize, sender: &SyncSe
         }
     };
     loop {
-        let mut buffer = vec![0; HEADROOM + piece_bytes];
-        let mut filled = HEADROOM;
-        let last = fill(compression, &mut decoder, &mut buffer, &mut filled);
-        buffer.truncate(filled);
-        if filled > HEADROOM && sender.send(Piece::Bytes(buffer)).is_err() {
+        let mut buffer = Vec::with_capacity(HEADROOM + piece_bytes);
+        buffer.resize(HEADROOM, 0);
+        let last = fill(compression, &mut decoder, &mut buffer, HEADROOM + piece_bytes);
+        if buffer.len() > HEADROOM && sender.send(Piece::Bytes(buffer)).is_err() {
             return;
         }
         if let Some(last) = last {
@@ -212,20 +211,18 @@ fn run(compression: Compression, feed: Feed, piece_bytes: usize, sender: &SyncSe
     }
 }
 
-/// Fills one buffer, or less of it when more input is not there yet. Returns
-/// what to say last where there is no more.
+/// Fills one buffer up to `limit`, or less of it when more input is not there
+/// yet. Returns what to say last where there is no more.
 fn fill(
     compression: Compression,
     decoder: &mut Decoder,
-    buffer: &mut [u8],
-    filled: &mut usize,
+    buffer: &mut Vec<u8>,
+    limit: usize,
 ) -> Option<Piece> {
-    while let Some(room) = buffer.get_mut(*filled..).filter(|room| !room.is_empty()) {
-        let step = room.len().min(STEP_BYTES);
-        let Some(room) = room.get_mut(..step) else { break };
-        match decoder.read(room) {
+    while let Some(room) = limit.checked_sub(buffer.len()).filter(|room| *room > 0) {
+        match decoder.read(buffer, room.min(STEP_BYTES)) {
             Ok(0) => return Some(Piece::End { stopped: decoder.feed().stopped() }),
-            Ok(count) => *filled += count.min(step),
+            Ok(_) => {}
             // The decoder lacks the rest only because it was told to stop.
             Err(_) if decoder.feed().stopped() => return Some(Piece::End { stopped: true }),
             Err(error) => {

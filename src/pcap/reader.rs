@@ -155,6 +155,11 @@ impl Reader {
         text
     }
 
+    /// Whether a thread of its own decompresses it.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.source.compression().is_some()
+    }
+
     /// Whether it is a stream.
     pub(super) fn live(&self) -> bool {
         self.source.live()
