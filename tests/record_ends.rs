@@ -110,7 +110,8 @@ fn a_closed_pipe_ends_it_quietly() {
 fn a_command_is_recorded_from_its_first_byte_to_its_end() {
     let Some((place, _nginx)) = site() else { return };
     let url = "http://127.0.0.1:8080/hello";
-    let words = ["--", "ip", "netns", "exec", place.netns(), "curl", "-s", "-o", "/dev/null", url];
+    let entry = place.entry();
+    let words = ["--", "nsenter", &entry, "curl", "-s", "-o", "/dev/null", url];
     let recorder = place.record("cap.pcapng", &words);
     // Not of the command: not recorded.
     get(&place, "/small.txt");

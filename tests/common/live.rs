@@ -41,7 +41,7 @@ pub fn place(peers: &[&str]) -> Option<Place> {
     if !doctor.as_ref().is_ok_and(|output| output.status.success()) {
         return skip(&format!("no back end loads here (perisco doctor): {doctor:?}"));
     }
-    for peer in ["ip", "tcpdump"].iter().chain(peers) {
+    for peer in ["ip", "nsenter", "tcpdump"].iter().chain(peers) {
         if !in_path(peer) {
             return skip(&format!("{peer} is not installed"));
         }
@@ -81,6 +81,11 @@ impl Place {
         &self.name
     }
 
+    /// What nsenter(1) is told to enter it.
+    pub fn entry(&self) -> String {
+        format!("--net=/run/netns/{}", self.name)
+    }
+
     /// A file in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -88,8 +93,9 @@ impl Place {
 
     /// A command that runs inside.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]).stdin(Stdio::null());
+        // Not `ip netns exec`: that mounts, and needs a root that is a mount.
+        let mut command = Command::new("nsenter");
+        command.arg(self.entry()).arg(program).stdin(Stdio::null());
         command
     }
 
