@@ -1,6 +1,6 @@
 //! A recording held against a tcpdump of the same traffic.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,10 +25,21 @@ fn transactions(path: &Path) -> Vec<String> {
 pub fn assert_same_streams(recorded: &Path, dumped: &Path) {
     let (ours, theirs) = (streams(recorded), streams(dumped));
     assert!(!theirs.is_empty(), "tcpdump saw nothing");
-    let sizes = |streams: &Streams| -> BTreeMap<_, _> {
-        streams.iter().map(|(key, stream)| (*key, (stream.bytes.len(), stream.missing))).collect()
+    let sizes = |streams: &Streams| -> BTreeSet<_> {
+        streams.iter().map(|(key, stream)| (*key, stream.bytes.len(), stream.missing)).collect()
     };
-    assert_eq!(sizes(&ours), sizes(&theirs), "other streams, or other lengths");
+    let (our_sizes, their_sizes) = (sizes(&ours), sizes(&theirs));
+    let only = |these: &BTreeSet<_>, those: &BTreeSet<_>| -> Vec<_> {
+        these.difference(those).take(20).copied().collect()
+    };
+    assert!(
+        our_sizes == their_sizes,
+        "{} streams in the recording, {} in the dump; only in the first: {:?}; only in the second: {:?}",
+        ours.len(),
+        theirs.len(),
+        only(&our_sizes, &their_sizes),
+        only(&their_sizes, &our_sizes),
+    );
     for (key, stream) in &theirs {
         assert_eq!(stream.missing, 0, "tcpdump lost bytes of {key:?}");
         assert!(ours[key].bytes == stream.bytes, "other bytes in {key:?}");

@@ -158,11 +158,12 @@ impl Place {
     }
 
     /// Starts tcpdump inside, writing to `file`.
-    pub fn tcpdump(&self, file: &str) -> Running {
+    pub fn tcpdump(&self, file: &str) -> Dump {
         let mut command = self.command("tcpdump");
-        command.args(["-i", "lo", "-U", "--immediate-mode", "-B", "65536", "-s", "0", "-w"]);
+        // Not --immediate-mode: its buffer has a place of 64 KiB for each packet, and so few.
+        command.args(["-i", "lo", "-U", "-B", "65536", "-s", "0", "-w"]);
         command.arg(self.file(file)).arg("tcp");
-        Running::start(&mut command, "listening on", Out::Stderr)
+        Dump(Running::start(&mut command, "listening on", Out::Stderr))
     }
 }
 
@@ -257,8 +258,24 @@ impl Running {
         heard
     }
 
+    /// All that an ended process said. Its children may still hold the pipe.
+    fn hear_all(&mut self) {
+        let until = Instant::now() + Duration::from_secs(5);
+        let Some(lines) = &self.lines else { return };
+        while let Ok(line) = lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+    }
+
     fn ended(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
+    }
+
+    /// Whether it waits for something.
+    fn sleeps(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        stat.is_ok_and(|stat| stat.contains(") S "))
     }
 
     /// Its process id.
@@ -282,7 +299,7 @@ impl Running {
         loop {
             while self.hear(Duration::from_millis(20)) {}
             if let Some(status) = self.child.try_wait().expect("a child") {
-                while self.hear(Duration::from_millis(200)) {}
+                self.hear_all();
                 return (status, std::mem::take(&mut self.said));
             }
             assert!(begun.elapsed() < PATIENCE, "it does not end: {}", self.said);
@@ -300,6 +317,24 @@ impl Running {
     /// Ends it as Ctrl-C does.
     pub fn stop(self) -> (ExitStatus, String) {
         self.signal("INT")
+    }
+}
+
+/// A running tcpdump.
+pub struct Dump(Running);
+
+impl Dump {
+    /// Ends it when it has all that was said until now.
+    pub fn stop(self) {
+        // At a signal it drops what it has not read yet: what the kernel hands over after a
+        // second, and what it has no time for. It sleeps only when nothing is left.
+        thread::sleep(Duration::from_millis(1100));
+        wait_for("tcpdump to read all", || self.0.sleeps());
+        let (status, said) = self.0.stop();
+        assert!(
+            status.success() && said.contains("\n0 packets dropped by kernel"),
+            "{status}: {said}"
+        );
     }
 }
 
