@@ -1,6 +1,7 @@
 //! Transcripts: what a user would see of a conversation, whole or damaged.
 
 mod doubt;
+mod losses;
 mod properties;
 mod transcripts;
 
@@ -15,6 +16,9 @@ use crate::analyze::transaction::{Message, Transaction, Value};
 use crate::time::Timestamp;
 
 use Direction::{ToClient, ToServer};
+
+const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+const OK5: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 /// One step of a conversation. Step `n` (from 1) is packet `n`, captured at
 /// `n` milliseconds.
