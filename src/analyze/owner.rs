@@ -177,6 +177,17 @@ struct Change {
 }
 
 impl Owners {
+    /// None yet; `client` is the end of whom the recorder calls client, where
+    /// it has named an owner before.
+    pub fn new(client: Option<Side>) -> Self {
+        Self { client, changes: Vec::new() }
+    }
+
+    /// Whether no packet named an owner.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// Takes what packet number `packet`, sent by `sender`, says. `syn` is
     /// whether the client sent it, where its handshake flags tell; `client` is
     /// who is taken for the client otherwise.
@@ -210,10 +221,14 @@ impl Owners {
         last.unwrap_or(first).process.as_deref()
     }
 
-    /// The names of all that owned the end.
-    pub fn names(&self, side: Side) -> impl Iterator<Item = &str> {
-        let of_side = self.changes.iter().filter(move |change| change.side == side);
-        of_side.filter_map(|change| change.process.as_deref()?.comm.as_deref())
+    /// The names of all that owned the end, each once, sorted.
+    pub fn names(&self, side: Side) -> Vec<String> {
+        let of_side = self.changes.iter().filter(|change| change.side == side);
+        let names = of_side.filter_map(|change| change.process.as_deref()?.comm.clone());
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// The end of whom the recorder calls client, where it named an owner.

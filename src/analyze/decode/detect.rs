@@ -5,6 +5,7 @@
 //! (TLS, a database) is named and dropped; one that is unknown is probed
 //! again at each chunk, since a proxy handshake may come before HTTP.
 
+use crate::analyze::decode::spare;
 use crate::analyze::decode::{
     Chunk, Content, Decoder, Direction, Late, PROTOCOLS, Probe, Protocol, Role, Sink,
 };
@@ -112,7 +113,7 @@ impl Detector {
         }
         out.kind(protocol.name);
         out.turned(swapped);
-        self.state = State::Decided { decoder: (protocol.decoder)(late), swapped };
+        self.state = State::Decided { decoder: out.decoder(protocol, late), swapped };
         for held in std::mem::take(&mut self.held) {
             let content = Content::Data(&held.bytes);
             self.push(held.direction, Chunk { at: held.at, packet: held.packet, content }, out);
@@ -158,6 +159,14 @@ impl Decoder for Detector {
                 None
             }
         }
+    }
+
+    fn kind(&self) -> Option<&'static str> {
+        Some(spare::FIRST)
+    }
+
+    fn renew(&mut self, late: Late) {
+        *self = Self::new(late);
     }
 }
 

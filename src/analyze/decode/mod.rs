@@ -9,8 +9,10 @@ pub mod detect;
 pub mod grpc;
 pub mod http1;
 pub mod http2;
+pub mod spare;
 pub mod websocket;
 
+use crate::analyze::decode::spare::Spares;
 use crate::analyze::fields::Fields;
 use crate::analyze::limits::Limits;
 use crate::analyze::transaction::{Message, Transaction};
@@ -160,6 +162,14 @@ pub trait Decoder: Send {
     fn successor(&mut self) -> Option<Box<dyn Decoder>> {
         None
     }
+
+    /// The kind that it is, where it can be used again for another connection.
+    fn kind(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Makes it as if it were new, for another connection; only of such a kind.
+    fn renew(&mut self, _late: Late) {}
 }
 
 /// What the reports of this run need, so that nothing else is kept.
@@ -205,6 +215,8 @@ pub struct Output {
     /// What a real endpoint would have refused: way of the bytes, packet
     /// number, what and why. Filled only with [`Wants::conformance`].
     pub findings: Vec<(Direction, u64, String)>,
+    /// Decoders to use again.
+    pub spares: Spares,
     /// Emptied field lists to use again.
     pub pool: Vec<Fields>,
     /// Boxes to use again: it is the boxes that are kept, not what is in them.
@@ -358,6 +370,12 @@ impl<'a> Sink<'a> {
             let swapped = self.output.swapped;
             self.output.events.push((Event { direction, at, text: text() }, swapped));
         }
+    }
+
+    /// A decoder of a protocol for one connection, a used one where possible.
+    pub(crate) fn decoder(&mut self, protocol: &Protocol, late: Late) -> Box<dyn Decoder> {
+        let used = self.output.spares.take(protocol.name, late);
+        used.unwrap_or_else(|| (protocol.decoder)(late))
     }
 
     /// Counts an anomaly of the connection that belongs to no transaction.

@@ -73,15 +73,17 @@ impl Flow {
             }
         }
         if self.closed.is_none() && self.halves.iter().all(|half| half.ended) {
-            self.let_go();
+            self.let_go(context.output);
         }
     }
 
     /// Both directions have ended: what is remembered of the connection needs
     /// no decoder, and nothing that came behind the end.
-    pub(super) fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self, output: &mut Output) {
         self.closed.get_or_insert(self.last);
-        self.decoder = None;
+        if let Some(decoder) = self.decoder.take() {
+            output.spares.keep(decoder);
+        }
         self.halves.iter_mut().for_each(Half::let_go);
     }
 
@@ -210,7 +212,7 @@ impl Flow {
             if let Some(decoder) = &mut self.decoder
                 && let Some(successor) = decoder.successor()
             {
-                *decoder = successor;
+                output.spares.keep(std::mem::replace(decoder, successor));
             }
         }
         for (name, count) in output.anomalies.drain(..) {

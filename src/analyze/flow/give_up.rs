@@ -26,7 +26,7 @@ impl Flow {
             if waited < SETTLE_NANOS || !self.halves.iter().any(|half| half.seen) {
                 return;
             }
-            self.settle(context.new_decoder);
+            self.settle(context);
             self.pump(context);
         }
         if let Some(reset) = self.reset {
@@ -162,7 +162,7 @@ impl Flow {
     pub fn give_up_all(&mut self, context: &mut Context<'_, '_>) {
         self.calm = false;
         if !self.settled {
-            self.settle(context.new_decoder);
+            self.settle(context);
         }
         self.flush(GapCause::Limit, context);
     }
@@ -188,7 +188,7 @@ impl Flow {
     pub fn finish(&mut self, end: End, context: &mut Context<'_, '_>) {
         self.calm = false;
         if !self.settled {
-            self.settle(context.new_decoder);
+            self.settle(context);
         }
         self.end_by_reset(context);
         let cause = if end == End::Limit { GapCause::Limit } else { GapCause::Lost };
@@ -196,6 +196,6 @@ impl Flow {
         for side in [self.guess, self.guess.other()] {
             self.end_side(side, end, self.last, context);
         }
-        self.let_go();
+        self.let_go(context.output);
     }
 }

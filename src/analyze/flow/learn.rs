@@ -1,7 +1,7 @@
 //! What the headers of segments tell of a connection: where its directions
 //! begin, what was received, how it closes.
 
-use super::{Flow, NewDecoder, Reset, SegmentRef};
+use super::{Context, Flow, Reset, SegmentRef};
 use crate::analyze::decode::{End, Late};
 use crate::analyze::flow::key::Side;
 use crate::analyze::packet::flags;
@@ -14,7 +14,12 @@ const LATE_HOLE: i32 = 1 << 20;
 
 impl Flow {
     /// Takes what the header says: bases, acknowledgements, closing.
-    pub(super) fn learn(&mut self, segment: &SegmentRef, place: &Placed, new_decoder: NewDecoder) {
+    pub(super) fn learn(
+        &mut self,
+        segment: &SegmentRef,
+        place: &Placed,
+        context: &mut Context<'_, '_>,
+    ) {
         let side = segment.side;
         if segment.has(flags::SYN) {
             let half = self.half_mut(side);
@@ -45,7 +50,7 @@ impl Flow {
             self.half_mut(side).close.get_or_insert((end, End::Fin));
         }
         if !self.settled && self.halves.iter().all(|half| half.next.is_some()) {
-            self.settle(new_decoder);
+            self.settle(context);
         }
     }
 
@@ -95,7 +100,7 @@ impl Flow {
     }
 
     /// Fixes where each direction begins, and with that who is late.
-    pub(super) fn settle(&mut self, new_decoder: NewDecoder) {
+    pub(super) fn settle(&mut self, context: &mut Context<'_, '_>) {
         self.settled = true;
         for half in &mut self.halves {
             if half.next.is_none() {
@@ -119,6 +124,6 @@ impl Flow {
         }
         let client = self.guess;
         let late = Late([self.half(client).is_late(), self.half(client.other()).is_late()]);
-        self.decoder = Some(new_decoder(late));
+        self.decoder = Some(context.decoder(late));
     }
 }

@@ -7,6 +7,7 @@
 //! come is given up as a gap of exact length, by the rules of [`give_up`].
 
 mod calm;
+pub mod closed;
 mod deliver;
 mod give_up;
 pub mod key;
@@ -17,6 +18,7 @@ mod tests;
 
 use std::net::SocketAddr;
 
+use crate::analyze::decode::spare;
 use crate::analyze::decode::{Decoder, Direction, End, Late, Output, Wants};
 use crate::analyze::flow::key::{FlowKey, Side};
 use crate::analyze::limits::{Limits, SETTLE_SEGMENTS};
@@ -91,6 +93,14 @@ pub struct Context<'a, 'b> {
     pub output: &'a mut Output,
     /// Finds remembered payload bytes, while their batch lives.
     pub bytes: &'a dyn Fn(PayloadRef) -> Option<&'b [u8]>,
+}
+
+impl Context<'_, '_> {
+    /// The decoder of a new connection, a used one where possible.
+    fn decoder(&mut self, late: Late) -> Box<dyn Decoder> {
+        let used = self.output.spares.take(spare::FIRST, late);
+        used.unwrap_or_else(|| (self.new_decoder)(late))
+    }
 }
 
 /// A RST that was seen and has not ended the connection yet.
@@ -256,15 +266,21 @@ impl Flow {
     /// Takes a segment.
     #[inline]
     pub fn segment(&mut self, segment: &SegmentRef, payload: &[u8], context: &mut Context<'_, '_>) {
-        if !(self.calm && self.calm_segment(segment, payload, context)) {
-            self.calm = false;
-            self.any_segment(segment, payload, context);
-            self.calm = self.is_in_order();
+        if !self.short_way(segment, payload, context) {
+            self.long_way(segment, payload, context);
         }
     }
 
-    /// Whether both directions are open, without holes and nothing waits:
-    /// then the next bytes of either only have to be handed on.
+    /// Takes any segment.
+    #[inline(never)]
+    fn long_way(&mut self, segment: &SegmentRef, payload: &[u8], context: &mut Context<'_, '_>) {
+        self.calm = false;
+        self.any_segment(segment, payload, context);
+        self.calm = self.is_in_order();
+    }
+
+    /// Whether both directions are without holes, nothing waits, and not both
+    /// are over: then the next bytes of either only have to be handed on.
     fn is_in_order(&self) -> bool {
         self.settled
             && !self.opaque
@@ -288,7 +304,7 @@ impl Flow {
         }
         self.counts.segments += 1;
         self.half_mut(side).remember(place, segment.payload);
-        self.learn(segment, &place, context.new_decoder);
+        self.learn(segment, &place, context);
         if self.reset.is_some() && !segment.has(flags::RST) {
             self.contradict_reset(side, &place);
         }
@@ -391,7 +407,7 @@ impl Flow {
         if !self.settled
             && self.halves.iter().map(|h| h.held.len()).sum::<usize>() >= SETTLE_SEGMENTS
         {
-            self.settle(context.new_decoder);
+            self.settle(context);
         }
         self.pump(context);
     }

@@ -6,21 +6,40 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::analyze::flow::Flow;
+use crate::analyze::flow::closed::Closed;
 use crate::analyze::flow::key::FlowKey;
 
 /// Index of a flow in its table; valid until the flow is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId(u32);
 
+/// A place in the table.
+#[derive(Default)]
+enum Slot {
+    #[default]
+    Free,
+    Flow(Box<Flow>),
+    /// In place, so that nothing else need be loaded to tell whose it is.
+    Closed(Closed),
+}
+
+impl Slot {
+    #[inline]
+    fn key(&self) -> Option<&FlowKey> {
+        match self {
+            Self::Free => None,
+            Self::Flow(flow) => Some(&flow.key),
+            Self::Closed(closed) => Some(&closed.key),
+        }
+    }
+}
+
 /// Flows by key. The hash is seeded anew in each run, so that nobody can
 /// craft addresses that collide; nothing depends on its order.
 #[derive(Default)]
 pub struct FlowTable {
     index: HashTable<FlowId>,
-    slots: Vec<Option<Box<Flow>>>,
-    /// Whether the flow of each slot is closed: apart from the flows, most of
-    /// which are closed and long out of the processor's caches.
-    closed: Vec<bool>,
+    slots: Vec<Slot>,
     /// Boxes of removed flows, to use again: it is the boxes that are kept.
     #[allow(clippy::vec_box)]
     boxes: Vec<Box<Flow>>,
@@ -70,46 +89,73 @@ impl FlowTable {
     }
 
     fn has_key(&self, id: FlowId, key: &FlowKey) -> bool {
-        matches!(self.slots.get(id.0 as usize), Some(Some(flow)) if flow.key == *key)
+        self.slots.get(id.0 as usize).and_then(Slot::key) == Some(key)
     }
 
     /// Adds a flow under its key, which no flow must have.
     pub fn insert(&mut self, flow: Flow) -> FlowId {
         let key = flow.key;
-        let flow = match self.boxes.pop() {
+        let slot = Slot::Flow(self.boxed(flow));
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => {
+                self.slots.push(Slot::Free);
+                FlowId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
+            }
+        };
+        self.put(id, slot);
+        self.set_recent(&key, id);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.index.insert_unique(hasher.hash_one(key), id, |id| {
+            slots.get(id.0 as usize).and_then(Slot::key).map_or(0, |key| hasher.hash_one(key))
+        });
+        id
+    }
+
+    fn boxed(&mut self, flow: Flow) -> Box<Flow> {
+        match self.boxes.pop() {
             Some(mut used) => {
                 *used = flow;
                 used
             }
             None => Box::new(flow),
-        };
-        let id = match self.free.pop() {
-            Some(id) => id,
-            None => {
-                self.slots.push(None);
-                self.closed.push(false);
-                FlowId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
-            }
-        };
-        if let Some(slot) = self.slots.get_mut(id.0 as usize) {
-            *slot = Some(flow);
         }
-        self.set_closed(id, false);
-        self.set_recent(&key, id);
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hasher.hash_one(key), id, |id| {
-            slots
-                .get(id.0 as usize)
-                .and_then(Option::as_ref)
-                .map_or(0, |flow| hasher.hash_one(flow.key))
-        });
-        id
+    }
+
+    fn put(&mut self, id: FlowId, slot: Slot) {
+        if let Some(place) = self.slots.get_mut(id.0 as usize) {
+            *place = slot;
+        }
+    }
+
+    /// Keeps of a flow only that it has closed; its box is for the next.
+    pub fn close(&mut self, id: FlowId, closed: Closed) {
+        let Some(place) = self.slots.get_mut(id.0 as usize) else { return };
+        if let Slot::Flow(flow) = std::mem::replace(place, Slot::Closed(closed)) {
+            self.recycle(flow);
+        }
+    }
+
+    /// Puts a flow in the place of a closed one, whose key it has.
+    pub fn reopen(&mut self, id: FlowId, flow: Flow) {
+        let slot = Slot::Flow(self.boxed(flow));
+        self.put(id, slot);
+    }
+
+    /// Forgets a closed connection.
+    pub fn forget(&mut self, id: FlowId) {
+        self.detach(id);
+        if self.closed(id).is_some() {
+            self.put(id, Slot::Free);
+            self.free.push(id);
+        }
     }
 
     /// Takes a flow's key from it, so that another may have it. The flow
     /// stays until [`FlowTable::remove`].
     pub fn detach(&mut self, id: FlowId) {
-        let Some(key) = self.get(id).map(|flow| flow.key) else { return };
+        let slot = self.slots.get(id.0 as usize);
+        let Some(key) = slot.and_then(Slot::key).copied() else { return };
         let hash = self.hasher.hash_one(key);
         if let Ok(entry) = self.index.find_entry(hash, |known| *known == id) {
             entry.remove();
@@ -124,11 +170,17 @@ impl FlowTable {
 
     /// Removes a detached flow.
     pub fn remove(&mut self, id: FlowId) -> Option<Box<Flow>> {
-        let flow = self.slots.get_mut(id.0 as usize)?.take();
-        if flow.is_some() {
-            self.free.push(id);
+        let place = self.slots.get_mut(id.0 as usize)?;
+        match std::mem::take(place) {
+            Slot::Flow(flow) => {
+                self.free.push(id);
+                Some(flow)
+            }
+            other => {
+                *place = other;
+                None
+            }
         }
-        flow
     }
 
     /// Takes the box of a removed flow, of which nothing more is needed.
@@ -138,21 +190,30 @@ impl FlowTable {
         }
     }
 
-    /// Says whether a flow is closed.
-    pub fn set_closed(&mut self, id: FlowId, is: bool) {
-        if let Some(closed) = self.closed.get_mut(id.0 as usize) {
-            *closed = is;
+    /// A flow.
+    #[inline]
+    pub fn get(&self, id: FlowId) -> Option<&Flow> {
+        match self.slots.get(id.0 as usize)? {
+            Slot::Flow(flow) => Some(flow),
+            _ => None,
         }
     }
 
-    /// A flow.
-    pub fn get(&self, id: FlowId) -> Option<&Flow> {
-        self.slots.get(id.0 as usize)?.as_deref()
+    /// A flow, to change it.
+    #[inline]
+    pub fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow> {
+        match self.slots.get_mut(id.0 as usize)? {
+            Slot::Flow(flow) => Some(flow),
+            _ => None,
+        }
     }
 
-    /// A flow, to change it.
-    pub fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow> {
-        self.slots.get_mut(id.0 as usize)?.as_deref_mut()
+    /// A connection of which only this is kept.
+    pub fn closed(&self, id: FlowId) -> Option<&Closed> {
+        match self.slots.get(id.0 as usize)? {
+            Slot::Closed(closed) => Some(closed),
+            _ => None,
+        }
     }
 
     /// How many flows have their key.
@@ -165,15 +226,18 @@ impl FlowTable {
         self.index.is_empty()
     }
 
-    /// Ids of those that are not closed, likewise.
+    /// Ids of the flows that are not closed, in the order of their slots.
     pub fn open_ids(&self) -> Vec<FlowId> {
-        let is_open = |id: &&FlowId| self.closed.get(id.0 as usize) == Some(&false);
-        let mut ids: Vec<_> = self.index.iter().filter(is_open).copied().collect();
-        ids.sort_unstable();
-        ids
+        let id_of = |(index, slot): (usize, &Slot)| match slot {
+            Slot::Flow(flow) if flow.closed.is_none() && !flow.over => {
+                Some(FlowId(u32::try_from(index).ok()?))
+            }
+            _ => None,
+        };
+        self.slots.iter().enumerate().filter_map(id_of).collect()
     }
 
-    /// Ids of all flows that have their key, in the order of their slots.
+    /// Ids of all that have their key, closed ones too, in the same order.
     pub fn ids(&self) -> Vec<FlowId> {
         let mut ids: Vec<_> = self.index.iter().copied().collect();
         ids.sort_unstable();

@@ -42,8 +42,9 @@ pub struct Placed {
 }
 
 impl Placed {
-    fn end(&self) -> SeqNum {
-        self.start.plus(self.wire_len)
+    /// First byte, and how many.
+    fn span(&self) -> (SeqNum, u32) {
+        (self.start, self.wire_len)
     }
 }
 
@@ -69,9 +70,16 @@ pub struct PayloadRef {
     pub len: u32,
 }
 
+/// A segment seen just before: what tells copies, and where its bytes are. As
+/// little as that takes: there are eight of these in each flow.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
-    place: Placed,
+    start: SeqNum,
+    wire_len: u32,
+    ack: Option<SeqNum>,
+    interface: u32,
+    at: Option<Timestamp>,
+    mark: u64,
     payload: PayloadRef,
 }
 
@@ -192,7 +200,7 @@ impl Half {
     /// shares with a segment already held differ from those.
     pub fn hold(&mut self, place: Placed, data: &[u8]) -> bool {
         let conflict = self.held.iter().any(|held| {
-            shared(&held.place, &place).is_some_and(|(there, here, len)| {
+            shared(held.place.span(), place.span()).is_some_and(|(there, here, len)| {
                 differ(held.data.get(there..), data.get(here..), len)
             })
         });
@@ -248,7 +256,8 @@ impl Half {
     pub fn remember(&mut self, place: Placed, payload: PayloadRef) {
         let slot = usize::from(self.recent_at) % RECENT;
         if let Some(entry) = self.recent.get_mut(slot) {
-            *entry = Some(Recent { place, payload });
+            let Placed { start, wire_len, ack, at, interface, mark, .. } = place;
+            *entry = Some(Recent { start, wire_len, ack, interface, at, mark, payload });
         }
         if let Some(start) = self.starts.get_mut(slot) {
             *start = place.start.0;
@@ -269,8 +278,7 @@ impl Half {
     }
 
     fn is_equal(&self, place: &Placed) -> bool {
-        self.recent.iter().flatten().any(|recent| {
-            let seen = &recent.place;
+        self.recent.iter().flatten().any(|seen| {
             seen.start == place.start
                 && seen.wire_len == place.wire_len
                 && seen.ack == place.ack
@@ -288,7 +296,7 @@ impl Half {
     ) -> impl Iterator<Item = (PayloadRef, usize, usize, usize)> {
         let place = *place;
         self.recent.iter().flatten().filter_map(move |recent| {
-            let (there, here, len) = shared(&recent.place, &place)?;
+            let (there, here, len) = shared((recent.start, recent.wire_len), place.span())?;
             Some((recent.payload, there, here, len))
         })
     }
@@ -299,13 +307,15 @@ impl Half {
     }
 }
 
-/// Where the bytes that two segments share begin in each, and how many.
-fn shared(one: &Placed, two: &Placed) -> Option<(usize, usize, usize)> {
-    let begin = one.start.max(two.start);
-    let end = if one.end().after(two.end()) { two.end() } else { one.end() };
+/// Where the bytes that two segments share begin in each, and how many; of
+/// each its first byte and its length.
+fn shared(one: (SeqNum, u32), two: (SeqNum, u32)) -> Option<(usize, usize, usize)> {
+    let begin = one.0.max(two.0);
+    let ends = (one.0.plus(one.1), two.0.plus(two.1));
+    let end = if ends.0.after(ends.1) { ends.1 } else { ends.0 };
     let len = usize::try_from(end.distance(begin)).ok()?;
-    let in_one = usize::try_from(begin.distance(one.start)).ok()?;
-    let in_two = usize::try_from(begin.distance(two.start)).ok()?;
+    let in_one = usize::try_from(begin.distance(one.0)).ok()?;
+    let in_two = usize::try_from(begin.distance(two.0)).ok()?;
     (len > 0).then_some((in_one, in_two, len))
 }
 

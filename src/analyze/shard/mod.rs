@@ -1,9 +1,10 @@
 //! One part of all flows: its table, what it has finished, its reports.
 //!
-//! A shard works alone on its segments of a round. `notes` keeps what packet
-//! comments say, `output` reports what its flows have finished, `upkeep` keeps
-//! time and limits.
+//! A shard works alone on its segments of a round. `closing` is for connections
+//! that have closed, `notes` keeps what packet comments say, `output` reports
+//! what its flows have finished, `upkeep` keeps time and limits.
 
+mod closing;
 mod notes;
 mod output;
 mod upkeep;
@@ -15,7 +16,7 @@ use crate::analyze::decode::detect::Detector;
 use crate::analyze::decode::{End, Finished, Output, Wants};
 use crate::analyze::flow::table::{FlowId, FlowTable};
 use crate::analyze::flow::{Context, Flow, SegmentRef};
-use crate::analyze::limits::{CLOSED_NANOS, SHARDS};
+use crate::analyze::limits::SHARDS;
 use crate::analyze::options::Options;
 use crate::analyze::report::Aggregate;
 use crate::analyze::report::log::LogKind;
@@ -116,6 +117,8 @@ pub struct Shard {
     waiting: Vec<FlowId>,
     /// Connections that are closed and remembered, and since when.
     closed: VecDeque<(Option<Timestamp>, FlowId)>,
+    /// Those that have closed in this round.
+    closing: Vec<FlowId>,
     swept: u64,
     segments: u64,
     held_since_sweep: usize,
@@ -138,6 +141,7 @@ impl Shard {
     /// Begins a round: before any of its segments.
     pub fn begin_round(&mut self, run: &Run<'_>) {
         self.report(run);
+        self.let_closed_go();
     }
 
     /// Takes the segments of a round that were dealt to it, and ends the round.
@@ -163,7 +167,7 @@ impl Shard {
         let limit = work.run.options.limits.idle_nanos;
         let known = self.table.find(&segment.key);
         let (id, begun) = match known {
-            Some(id) if self.table.get(id).is_some_and(|flow| goes_on(flow, segment, limit)) => {
+            Some(id) if self.table.get(id).is_some_and(|flow| flow.goes_on(segment, limit)) => {
                 (id, false)
             }
             known => match self.begin(known, segment, work) {
@@ -193,14 +197,6 @@ impl Shard {
         self.take_output(id, segment.packet, work.run, closed);
     }
 
-    /// Lists a connection that has just closed.
-    fn list_closed(&mut self, id: FlowId) {
-        let Some(flow) = self.table.get_mut(id) else { return };
-        flow.listed = true;
-        self.closed.push_back((flow.closed.flatten(), id));
-        self.table.set_closed(id, true);
-    }
-
     /// Begins the connection of a segment, where it may begin one; the one
     /// that has its key is over.
     #[inline(never)]
@@ -212,11 +208,11 @@ impl Shard {
     ) -> Option<FlowId> {
         let run = work.run;
         if let Some(id) = known {
-            if self.begin_again(id, segment) {
-                return Some(id);
+            if let Some(closed) = self.table.closed(id).copied() {
+                return self.begin_after(id, &closed, segment, work);
             }
             let flow = self.table.get(id)?;
-            let replaced = is_over(flow, segment.at) || flow.is_replaced_by(segment);
+            let replaced = flow.is_over(segment.at) || flow.is_replaced_by(segment);
             let end = if replaced { End::Replaced } else { End::Idle };
             self.close(id, end, segment.packet, work);
         }
@@ -229,21 +225,6 @@ impl Shard {
         let id = self.table.insert(Flow::new(segment));
         self.fresh.push(id);
         Some(id)
-    }
-
-    /// Begins a connection in the place of one that is closed and has its key:
-    /// where connections are short, ports are soon used again.
-    fn begin_again(&mut self, id: FlowId, segment: &SegmentRef) -> bool {
-        let Some(flow) = self.table.get_mut(id) else { return false };
-        let done = flow.closed.is_some() && flow.number > 0 && !flow.waiting;
-        if !(done && Flow::may_start_with(segment.flags, segment.wire_len)) {
-            return false;
-        }
-        self.aggregate.add_flow(&output::totals(flow));
-        *flow = Flow::new(segment);
-        self.table.set_closed(id, false);
-        self.fresh.push(id);
-        true
     }
 
     /// Ends a flow and frees its key; its totals are reported in the next round.
@@ -300,23 +281,4 @@ impl Shard {
         let pending = self.pending.iter().filter_map(|p| p.finished.transaction.rank()).min();
         earliest(open, pending)
     }
-}
-
-/// Whether a segment belongs to the flow that has its key, and not to another
-/// after it.
-#[inline]
-fn goes_on(flow: &Flow, segment: &SegmentRef, idle_limit: i64) -> bool {
-    !(is_over(flow, segment.at)
-        || flow.is_replaced_by(segment)
-        || is_idle(flow, segment.at, idle_limit))
-}
-
-/// Whether a closed flow has been remembered long enough.
-fn is_over(flow: &Flow, now: Option<Timestamp>) -> bool {
-    let Some(Some(closed)) = flow.closed else { return false };
-    now.is_some_and(|now| now.since(closed) > CLOSED_NANOS)
-}
-
-fn is_idle(flow: &Flow, now: Option<Timestamp>, limit: i64) -> bool {
-    matches!((flow.last, now), (Some(last), Some(now)) if now.since(last) > limit)
 }

@@ -1,8 +1,11 @@
 //! What comments say of a connection and its packets: remarks and owners.
 
+use crate::analyze::flow::closed::Closed;
+use crate::analyze::flow::key::Side;
 use crate::analyze::flow::{Flow, SegmentRef};
-use crate::analyze::owner::Note;
+use crate::analyze::owner::{Note, Owner, Owners};
 use crate::analyze::packet::flags;
+use crate::analyze::report::Aggregate;
 use crate::analyze::round::Round;
 use crate::analyze::transaction::Transaction;
 
@@ -12,19 +15,46 @@ const COMMENTS_PER_FLOW: usize = 64;
 
 /// Keeps what the comments of a segment's packet say.
 pub(super) fn keep(flow: &mut Flow, segment: &SegmentRef, round: &Round) {
-    let packet = segment.packet;
-    let at = round.notes.partition_point(|(number, _)| *number < packet);
-    for (_, note) in round.notes.iter().skip(at).take_while(|(number, _)| *number == packet) {
+    let client = flow.client();
+    for note in of_packet(segment.packet, round) {
         match note {
-            Note::Comment(text) => keep_comment(flow, packet, text),
-            Note::Owner(owner) => {
-                let syn = segment.flags & flags::SYN != 0;
-                let syn = syn.then_some(segment.flags & flags::ACK == 0);
-                let client = flow.client();
-                flow.owners.keep(owner, packet, segment.side, syn, client);
-            }
+            Note::Comment(text) => keep_comment(flow, segment.packet, text),
+            Note::Owner(owner) => keep_owner(&mut flow.owners, owner, segment, client),
         }
     }
+}
+
+/// Tells what the comments of a segment's packet say of a connection whose
+/// totals are told already: only who owned its ends.
+pub(super) fn tell_late(
+    closed: &Closed,
+    segment: &SegmentRef,
+    round: &Round,
+    aggregate: &mut Aggregate,
+) {
+    let mut owners = Owners::new(closed.told);
+    for note in of_packet(segment.packet, round) {
+        if let Note::Owner(owner) = note {
+            keep_owner(&mut owners, owner, segment, closed.client);
+        }
+    }
+    if !owners.is_empty() {
+        let [client, server] = [closed.client, closed.client.other()];
+        let ends = [closed.key.end(client), closed.key.end(server)];
+        aggregate.add_processes(ends, [client, server].map(|side| owners.names(side)));
+    }
+}
+
+fn of_packet(packet: u64, round: &Round) -> impl Iterator<Item = &Note> {
+    let at = round.notes.partition_point(|(number, _)| *number < packet);
+    let notes = round.notes.get(at..).unwrap_or_default();
+    notes.iter().take_while(move |(number, _)| *number == packet).map(|(_, note)| note)
+}
+
+fn keep_owner(owners: &mut Owners, owner: &Owner, segment: &SegmentRef, client: Side) {
+    let syn = segment.flags & flags::SYN != 0;
+    let syn = syn.then_some(segment.flags & flags::ACK == 0);
+    owners.keep(owner, segment.packet, segment.side, syn, client);
 }
 
 fn keep_comment(flow: &mut Flow, packet: u64, text: &str) {

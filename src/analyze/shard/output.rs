@@ -198,12 +198,7 @@ pub(super) fn totals(flow: &mut Flow) -> FlowTotals {
         out_of_order: sum(|c| c.out_of_order),
         duplicates: sum(|c| c.duplicates),
         anomalies: std::mem::take(&mut flow.anomalies),
-        processes: [client, server].map(|side| {
-            let mut names: Vec<_> = flow.owners.names(side).map(str::to_owned).collect();
-            names.sort_unstable();
-            names.dedup();
-            names
-        }),
+        processes: [client, server].map(|side| flow.owners.names(side)),
         findings: std::mem::take(&mut flow.findings)
             .into_iter()
             .map(|(direction, packet, text)| {

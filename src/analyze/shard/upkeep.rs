@@ -1,10 +1,10 @@
 //! Time and limits: what is due although no packet came, flows that are idle
 //! or over, and what to give up where memory would grow.
 
-use super::{Shard, Work, is_idle};
+use super::{Shard, Work};
 use crate::analyze::decode::End;
 use crate::analyze::flow::table::FlowId;
-use crate::analyze::limits::{CLOSED_NANOS, SHARDS};
+use crate::analyze::limits::SHARDS;
 use crate::time::Timestamp;
 
 /// Segments between two looks at all flows of a shard, at least: with few
@@ -49,7 +49,7 @@ impl Shard {
         self.forget_closed(true, work);
         for id in self.table.open_ids() {
             let Some(flow) = self.table.get(id) else { continue };
-            if is_idle(flow, round.now, limits.idle_nanos) {
+            if flow.is_idle(round.now, limits.idle_nanos) {
                 self.close(id, End::Idle, packet, work);
             } else {
                 let memory = flow.memory();
@@ -63,45 +63,6 @@ impl Shard {
             by_age.sort_unstable_by_key(|(last, id, _)| (*last, *id));
             self.shrink(held, state, &by_age, work);
         }
-    }
-
-    /// Removes closed connections that were remembered long enough, as far as
-    /// they are the first in the list; all of them where times go back.
-    fn forget_closed(&mut self, all: bool, work: &Work<'_>) {
-        let now = work.round.now;
-        let limit = CLOSED_NANOS.min(work.run.options.limits.idle_nanos);
-        let is_due =
-            |at: Option<Timestamp>| now.zip(at).is_some_and(|(now, at)| now.since(at) > limit);
-        let mut due = Vec::new();
-        while let Some((at, id)) = self.closed.pop_front_if(|(at, _)| is_due(*at)) {
-            due.push((at, id));
-        }
-        if all {
-            self.closed.retain(|(at, id)| {
-                let is_due = is_due(*at);
-                if is_due {
-                    due.push((*at, *id));
-                }
-                !is_due
-            });
-        }
-        // Another one may have taken its place by now. All are looked at
-        // before the first is worked on: they are long out of the caches, and
-        // so the processor loads them side by side.
-        due.retain(|(at, id)| {
-            self.table.get(*id).is_some_and(|flow| flow.closed == Some(*at) && !flow.over)
-        });
-        for (_, id) in due {
-            self.forget(id, work);
-        }
-    }
-
-    fn forget(&mut self, id: FlowId, work: &Work<'_>) {
-        if self.table.get(id).is_some_and(|flow| flow.number == 0) {
-            return self.close(id, End::Replaced, work.round.last_packet, work);
-        }
-        self.table.detach(id);
-        self.total(id);
     }
 
     /// Gives up held bytes and decoder state, the longest idle first.
@@ -140,7 +101,10 @@ impl Shard {
             .table
             .ids()
             .into_iter()
-            .filter_map(|id| self.table.get(id).map(|f| (f.closed.is_none(), f.last, id)))
+            .filter_map(|id| {
+                let open = self.table.get(id).map(|flow| (flow.closed.is_none(), flow.last, id));
+                open.or_else(|| self.table.closed(id).map(|closed| (false, closed.at, id)))
+            })
             .collect();
         by_age.sort_unstable();
         let packet = work.round.last_packet;
@@ -149,7 +113,10 @@ impl Shard {
             if open {
                 self.hit("flows");
             }
-            self.close(id, End::Limit, packet, work);
+            match self.table.closed(id) {
+                Some(_) => self.table.forget(id),
+                None => self.close(id, End::Limit, packet, work),
+            }
         }
     }
 

@@ -49,13 +49,7 @@ pub const PROTOCOL: Protocol = Protocol { name: "http/1", probe: probe::probe, d
 const HELD_BYTES: usize = 1 << 20;
 
 fn decoder(late: Late) -> Box<dyn Decoder> {
-    Box::new(Http1 {
-        halves: [Half::new(late.0[0]), Half::new(late.0[1])],
-        pairing: Pairing::new(late.0[0]),
-        lone: None,
-        mode: Mode::Http,
-        after_fin: false,
-    })
+    Box::new(Http1::new(late))
 }
 
 /// Decoder of one connection.
@@ -129,9 +123,27 @@ impl Decoder for Http1 {
         let lone = self.lone.as_ref().map_or(0, Lone::memory);
         size_of::<Self>() + halves + self.pairing.memory() + lone + nested
     }
+
+    fn kind(&self) -> Option<&'static str> {
+        Some(PROTOCOL.name)
+    }
+
+    fn renew(&mut self, late: Late) {
+        *self = Self::new(late);
+    }
 }
 
 impl Http1 {
+    fn new(late: Late) -> Self {
+        Self {
+            halves: [Half::new(late.0[0]), Half::new(late.0[1])],
+            pairing: Pairing::new(late.0[0]),
+            lone: None,
+            mode: Mode::Http,
+            after_fin: false,
+        }
+    }
+
     #[inline]
     fn half(&mut self, direction: Direction) -> &mut Half {
         &mut self.halves[direction.index()]

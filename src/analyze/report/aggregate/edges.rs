@@ -131,22 +131,37 @@ impl Edges {
 
     /// Adds a connection that is over.
     pub fn add_flow(&mut self, flow: &FlowTotals) {
-        let key = Key { client: flow.client.ip(), server: flow.server };
+        let edge = self.of_flow(Key { client: flow.client.ip(), server: flow.server });
+        edge.connections += 1;
+        edge.add_kind(flow.kind.unwrap_or(UNKNOWN_KIND));
+        for (sum, more) in edge.payload_bytes.iter_mut().zip(flow.payload_bytes) {
+            add(sum, more);
+        }
+        if flow.processes.iter().any(|names| !names.is_empty()) {
+            edge.add_processes(flow.processes.clone());
+        }
+    }
+
+    /// Adds names of processes at the client's and the server's end.
+    pub fn add_processes(&mut self, [client, server]: [SocketAddr; 2], names: [Vec<String>; 2]) {
+        self.of_flow(Key { client: client.ip(), server }).add_processes(names);
+    }
+
+    fn of_flow(&mut self, key: Key) -> &mut EdgeStats {
+        if let Some((last, row)) = self.last
+            && last == key
+        {
+            return self.rows.value(row);
+        }
         let hash = self.rows.hash(key);
-        let edge = match self.rows.find(hash, |known| *known == key) {
+        match self.rows.find(hash, |known| *known == key) {
             Some(row) => self.rows.value(row),
             None if self.rows.len() < IDLE_EDGES => {
                 let row = self.rows.insert(hash, key);
                 self.rows.value(row)
             }
             None => &mut self.rows.rest,
-        };
-        edge.connections += 1;
-        edge.add_kind(flow.kind.unwrap_or(UNKNOWN_KIND));
-        for (sum, more) in edge.payload_bytes.iter_mut().zip(flow.payload_bytes) {
-            add(sum, more);
         }
-        edge.add_processes(flow.processes.clone());
     }
 
     /// Adds all of another.

@@ -52,7 +52,7 @@ pub struct Aggregate {
     failures: Failures,
     anomalies: BTreeMap<&'static str, u64>,
     flows: Flows,
-    kinds: BTreeMap<&'static str, u64>,
+    kinds: Vec<(&'static str, u64)>,
     gaps: [Gap; 3],
     findings: BTreeSet<FindingKey>,
     finding_count: u64,
@@ -77,7 +77,7 @@ impl Aggregate {
             failures: Failures::default(),
             anomalies: BTreeMap::new(),
             flows: Flows::default(),
-            kinds: BTreeMap::new(),
+            kinds: Vec::new(),
             gaps: Default::default(),
             findings: BTreeSet::new(),
             finding_count: 0,
@@ -90,7 +90,7 @@ impl Aggregate {
         let latency_ns = transaction.latency_ns();
         bump(&mut self.outcomes, transaction.outcome as usize);
         bump(&mut self.completeness, transaction.completeness as usize);
-        self.count_protocol(transaction.protocol, 1);
+        count_name(&mut self.protocols, transaction.protocol, 1);
         let facts = Facts::new(transaction, latency_ns);
         self.endpoints.add(item, &facts);
         self.edges.add(item, &facts);
@@ -100,14 +100,6 @@ impl Aggregate {
         }
         for name in &transaction.anomalies {
             *self.anomalies.entry(name).or_default() += 1;
-        }
-    }
-
-    #[inline]
-    fn count_protocol(&mut self, name: &'static str, times: u64) {
-        match self.protocols.iter_mut().find(|(known, _)| same_name(known, name)) {
-            Some((_, count)) => *count += times,
-            None => self.protocols.push((name, times)),
         }
     }
 
@@ -126,7 +118,7 @@ impl Aggregate {
             sum.count += count;
             add(&mut sum.bytes, bytes);
         }
-        *self.kinds.entry(flow.kind.unwrap_or(UNKNOWN_KIND)).or_default() += 1;
+        count_name(&mut self.kinds, flow.kind.unwrap_or(UNKNOWN_KIND), 1);
         self.edges.add_flow(flow);
         for (name, count) in &flow.anomalies {
             *self.anomalies.entry(name).or_default() += count;
@@ -136,6 +128,17 @@ impl Aggregate {
             let key = (flow.connection, *packet, *way, text.clone(), flow.client, flow.server);
             self.keep_finding(key);
         }
+    }
+
+    /// Adds segments that brought nothing new to a connection added before.
+    pub fn add_retransmissions(&mut self, count: u64) {
+        self.flows.retransmissions += count;
+    }
+
+    /// Adds names of processes at the client's and the server's end of a
+    /// connection added before.
+    pub fn add_processes(&mut self, ends: [SocketAddr; 2], names: [Vec<String>; 2]) {
+        self.edges.add_processes(ends, names);
     }
 
     fn keep_finding(&mut self, key: FindingKey) {
@@ -152,7 +155,7 @@ impl Aggregate {
             .chain(self.completeness.iter_mut().zip(other.completeness))
             .for_each(|(sum, more)| *sum += more);
         for (name, count) in other.protocols {
-            self.count_protocol(name, count);
+            count_name(&mut self.protocols, name, count);
         }
         self.endpoints.merge(other.endpoints);
         self.edges.merge(other.edges);
@@ -163,7 +166,7 @@ impl Aggregate {
             *self.anomalies.entry(name).or_default() += count;
         }
         for (name, count) in other.kinds {
-            *self.kinds.entry(name).or_default() += count;
+            count_name(&mut self.kinds, name, count);
         }
         for (sum, more) in self.gaps.iter_mut().zip(other.gaps) {
             sum.count += more.count;
@@ -286,6 +289,15 @@ fn finding(key: FindingKey) -> Finding {
 #[inline]
 fn same_name(a: &'static str, b: &'static str) -> bool {
     std::ptr::eq(a, b) || a == b
+}
+
+/// Counts a name, of which there are few.
+#[inline]
+fn count_name(counts: &mut Vec<(&'static str, u64)>, name: &'static str, times: u64) {
+    match counts.iter_mut().find(|(known, _)| same_name(known, name)) {
+        Some((_, count)) => *count += times,
+        None => counts.push((name, times)),
+    }
 }
 
 fn bump<const N: usize>(counts: &mut [u64; N], index: usize) {
