@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(short = 'q', long)]
     no_headers: bool,
 
-    /// Worker threads [default: one per core]
+    /// Threads, of which one decompresses where the capture is compressed [default: one per core]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
