@@ -59,7 +59,10 @@ impl Flow {
     fn learn_reset(&mut self, segment: &SegmentRef, place: &Placed) {
         let side = segment.side;
         let half = self.half_mut(side);
-        half.next.get_or_insert(place.start);
+        // What waits stands before it, and is where the direction begins.
+        if half.held.is_empty() {
+            half.next.get_or_insert(place.start);
+        }
         if self.reset.is_none() {
             let answers = !segment.has(flags::ACK);
             self.reset = Some(Reset { side, at: place.start, since: segment.at, answers });

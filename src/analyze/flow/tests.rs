@@ -302,6 +302,29 @@ fn joined_midway_is_late_and_has_no_gap() {
     assert!(!flow.handshake());
 }
 
+/// Its number was taken for the begin of its direction, and what had come
+/// before, of which nothing was handed on yet, for old.
+#[test]
+fn a_reset_soon_after_a_late_join_loses_nothing() {
+    for from_client in [true, false] {
+        for server_closes in [true, false] {
+            let mut packets = exchange()[3..8].to_vec();
+            if server_closes {
+                packets.push(packet(false, FIN | ACK, 13, 9, b""));
+            }
+            let seq = if from_client { 9 } else { 13 + u32::from(server_closes) };
+            let ack = if from_client { 13 } else { 9 };
+            packets.push(packet(from_client, RST | ACK, seq, ack, b""));
+            let (lines, flow) = replay(&packets);
+            let data = |line: &&String| !line.contains("Reset") && !line.contains("Fin");
+            let data: Vec<&String> = lines.iter().filter(data).collect();
+            let expected = [">late GET ", ">late /abc", "<late 200 ", "<late OK, ", "<late fine"];
+            assert_eq!(data, expected);
+            assert_eq!(flow.counts.gap_bytes, [0; 3]);
+        }
+    }
+}
+
 #[test]
 fn one_direction_alone_has_exact_gaps_for_the_other() {
     let packets: Vec<_> = exchange().into_iter().filter(|p| p.from_client).collect();
