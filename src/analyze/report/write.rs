@@ -234,9 +234,7 @@ fn is_plain(bytes: &[u8]) -> bool {
             | below(word ^ (ONES * 0x7f), 1)
     };
     let Some(last) = bytes.last_chunk::<8>() else {
-        return bytes
-            .iter()
-            .all(|byte| matches!(byte, 0x20..0x7f) && !matches!(byte, b'"' | b'\\'));
+        return bytes.iter().copied().all(is_plain_byte);
     };
     // The last word overlaps the one before, so that none is partial.
     let mut found = odd(u64::from_le_bytes(*last));
@@ -270,17 +268,35 @@ pub fn push_json_text(out: &mut Vec<u8>, bytes: &[u8]) {
 
 #[cold]
 fn push_json_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
-    for c in decode(bytes) {
-        match c {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            c if c.is_control() => push_u_escape(out, c.into()),
-            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
+    if !bytes.is_ascii() {
+        return decode(bytes).for_each(|c| push_json_char(out, c));
     }
+    // Entity tags are in quotes: what is between goes as it is.
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| !is_plain_byte(*byte)) {
+        let (plain, odd) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let Some((byte, after)) = odd.split_first() else { break };
+        push_json_char(out, char::from(*byte));
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+}
+
+fn push_json_char(out: &mut Vec<u8>, c: char) {
+    match c {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        c if c.is_control() => push_u_escape(out, c.into()),
+        c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+fn is_plain_byte(byte: u8) -> bool {
+    matches!(byte, 0x20..0x7f) && !matches!(byte, b'"' | b'\\')
 }
 
 /// Appends a JSON string, or `null`.
@@ -363,7 +379,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_json_string_of_the_same_text(bytes: Vec<u8>) {
+        fn any_bytes_are_a_json_string_of_the_same_text(
+            bytes in prop_oneof![any::<Vec<u8>>(), prop::collection::vec(0..0x80_u8, 0..40)],
+        ) {
             let json = written(|out| push_json(out, &bytes));
             let back: String = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(back, text_of(&bytes));
