@@ -267,6 +267,7 @@ impl Half {
 
     /// Whether the segment is a copy of a packet seen just before: equal in
     /// all that a retransmission changes, close in time.
+    #[inline(always)]
     pub fn is_copy(&self, place: &Placed) -> bool {
         self.may_be_copy(place.start) && self.is_equal(place)
     }
@@ -277,6 +278,7 @@ impl Half {
         self.starts.iter().fold(false, |any, known| any | (*known == start.0))
     }
 
+    #[inline(never)]
     fn is_equal(&self, place: &Placed) -> bool {
         self.recent.iter().flatten().any(|seen| {
             seen.start == place.start
