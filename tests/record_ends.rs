@@ -242,6 +242,7 @@ fn a_file_is_not_overwritten_unless_asked() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("--force"), "{said}");
+    assert_eq!(said.matches("File exists").count(), 1, "{said}");
     assert_eq!(std::fs::read(place.file("cap.pcapng")).expect("there"), b"precious");
     assert!(command.arg("--force").status().expect("it runs").success());
     assert_ne!(std::fs::read(place.file("cap.pcapng")).expect("there"), b"precious");
@@ -267,7 +268,7 @@ fn duration_and_count_end_it() {
     get(&place, "/hello");
     let (status, said) = recorder.wait();
     assert!(status.success(), "{said}");
-    assert!(tshark(&place.file("count.pcapng")).len() >= 5);
+    assert_eq!(tshark(&place.file("count.pcapng")).len(), 5);
 }
 
 #[test]

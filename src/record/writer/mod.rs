@@ -31,7 +31,6 @@ pub struct Writer {
     pub(super) connections: Connections,
     owners: Owners,
     packets: Packets,
-    packet_limit: Option<u64>,
     malformed: u64,
 }
 
@@ -55,17 +54,20 @@ impl Writer {
             connections: Connections::new(options.both_ends),
             owners: Owners::new(proc),
             packets: Packets::create(options, clock, os())?,
-            packet_limit: options.packet_limit,
             malformed: 0,
         })
     }
 
-    /// Takes one event. What it makes writable is in the buffer afterwards.
+    /// Takes one event. What it makes writable is in the buffer afterwards. Once
+    /// [`Self::is_full`], nothing more is.
     ///
     /// # Errors
     ///
     /// The output cannot be written; the recording is over.
     pub fn event(&mut self, event: &Event<'_>) -> Result<(), WriteError> {
+        if self.is_full() {
+            return Ok(());
+        }
         match event.kind {
             Kind::Exec => self.owners.exec(event),
             Kind::Fork => self.owners.fork(event.pid, event.tid),
@@ -117,7 +119,7 @@ impl Writer {
 
     /// Whether the asked number of packets is written.
     pub fn is_full(&self) -> bool {
-        self.packet_limit.is_some_and(|limit| self.packets.counts.packets >= limit)
+        self.packets.is_full()
     }
 
     /// The figures so far, but for those of the files.

@@ -56,6 +56,7 @@ pub struct Packets {
     flushed: u64,
     /// Packets of each interface of this file.
     interfaces: Vec<u64>,
+    packet_limit: Option<u64>,
     rotate_size: Option<u64>,
     rotate_time: Option<u64>,
     flush_always: bool,
@@ -84,6 +85,7 @@ impl Packets {
             file_start: now,
             flushed: now,
             interfaces: Vec::new(),
+            packet_limit: options.packet_limit,
             rotate_size: options.rotate_size,
             rotate_time: options.rotate_time.map(nanos),
             flush_always: options.output == super::options::Output::Stdout,
@@ -124,8 +126,16 @@ impl Packets {
         Ok(interface)
     }
 
-    /// Writes a packet, then begins the next file if this one is full.
+    /// Whether the asked number of packets is written.
+    pub fn is_full(&self) -> bool {
+        self.packet_limit.is_some_and(|limit| self.counts.packets >= limit)
+    }
+
+    /// Writes a packet, unless there are as many as asked for.
     pub fn packet(&mut self, draft: &Draft<'_>, segment: &Segment<'_>) -> Result<(), WriteError> {
+        if self.is_full() {
+            return Ok(());
+        }
         self.now = self.now.max(draft.at);
         let headers = segment.headers();
         let head = PacketHead {
@@ -163,8 +173,12 @@ impl Packets {
         u64::from(new)
     }
 
-    /// A gap was left, or filled.
+    /// A gap was left, or filled. What comes after the last packet asked for is
+    /// none.
     pub fn gaps(&mut self, change: GapChange) {
+        if self.is_full() {
+            return;
+        }
         self.counts.gaps = self.counts.gaps.saturating_add_signed(change.ranges);
         self.counts.gap_bytes = self.counts.gap_bytes.saturating_add_signed(change.bytes);
     }
