@@ -210,7 +210,10 @@ fn on_a_full_disk_rotation_ends_where_all_is_to_be_kept() {
         (text_of(&first[0], "path"), text_of(&first[0], "completeness")),
         ("/hello", "complete")
     );
-    for file in &files {
+    // The last may have been begun when there was no room for a packet any more.
+    let (last, earlier) = files.split_last().expect("files");
+    packets(last);
+    for file in earlier {
         assert!(packets(file) > 0, "{}", file.display());
     }
 }
