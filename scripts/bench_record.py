@@ -174,7 +174,8 @@ class Bench:
         requests = figures["requests"]
         figures.update(
             load=load, capturer=capturer.name, start_seconds=sum(begun),
-            cpu_us=ours / requests * 1e6, capturer_us=capture_cpu / requests * 1e6,
+            cpu_us=ours / requests * 1e6, machine_us=all_tasks / requests * 1e6,
+            capturer_us=capture_cpu / requests * 1e6,
             others_seconds=all_tasks - ours, killed=bool(killed))
         if capturer.file:
             figures.update(self.kept(f"{folder}/{capturer.file}", requests))
@@ -243,7 +244,7 @@ def table(load, rounds, names):
     print(f"\n{load}: none has {spread([one['rate'] for one in none], '{:.0f}')} requests/s, "
           f"{spread([one['cpu_us'] for one in none], '{:.1f}')} CPU us/request, "
           f"p99 {spread([one['p99_ms'] for one in none], '{:.1f}')} ms")
-    heads = ["capturer", "CPU ratio", "requests/s ratio", "p99 ms", "capturer us/req", "drops",
+    heads = ["capturer", "CPU ratio", "machine ratio", "requests/s ratio", "p99 ms", "capturer us/req", "drops",
              "whole", "heads", "gap bytes", "bytes/req", "start s"]
     rows = [heads]
     for name in names:
@@ -255,6 +256,7 @@ def table(load, rounds, names):
         rows.append([
             name,
             spread([one["cpu_us"] / base["cpu_us"] for one, base in pairs], "{:.2f}"),
+            spread([one["machine_us"] / base["machine_us"] for one, base in pairs], "{:.2f}"),
             spread([one["rate"] / base["rate"] for one, base in pairs], "{:.2f}"),
             spread([one["p99_ms"] for one in of], "{:.1f}"),
             spread([one["capturer_us"] for one in of], "{:.1f}"),
