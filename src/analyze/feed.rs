@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use crate::analyze::flow::SegmentRef;
 use crate::analyze::flow::key::FlowKey;
 use crate::analyze::owner::Registry;
-use crate::analyze::packet::{Dissected, Dissector, Plain, Segment};
+use crate::analyze::packet::{Dissected, Dissector, Segment};
 use crate::analyze::reassembly::half::PayloadRef;
 use crate::analyze::report::{CaptureTotals, InputTotals};
-use crate::analyze::round::{Before, Round};
+use crate::analyze::round::{Before, Round, bytes_of, plain_segment};
 use crate::pcap::{Batch, Capture, Interface, LinkType, PacketRef, PcapError, prefetch_next_batch};
 use crate::time::{Timestamp, earliest, latest};
 
@@ -113,8 +113,14 @@ impl Feeder {
     fn deal(&mut self, round: &mut Round, from: usize) {
         let batch = std::mem::take(&mut round.batch);
         let slices = batch.slices();
-        for (_, number, packet, bytes) in numbered(&batch, &slices, round.last_packet, from) {
-            match self.segment(packet, number, bytes) {
+        for (index, number, packet, bytes) in numbered(&batch, &slices, round.last_packet, from) {
+            let Some(interface) = self.interfaces.get(packet.interface as usize) else { continue };
+            if let Some(plain) = Dissector::plain(interface.link, bytes) {
+                self.totals.segments += 1;
+                round.deal_plain(&plain, index);
+                continue;
+            }
+            match self.any_segment(interface.link, packet, number, bytes) {
                 Some((segment, Cow::Borrowed(_))) => round.deal(segment),
                 Some((segment, Cow::Owned(payload))) => {
                     let payload = round.own(payload);
@@ -158,6 +164,7 @@ impl Feeder {
             self.registry.describe(interface);
             self.interfaces.push(interface.clone());
         }
+        round.links.extend(self.interfaces.iter().skip(round.links.len()).map(|i| i.link));
         for (address, name) in batch.names.drain(..) {
             self.totals.names.entry(address).or_insert(name);
         }
@@ -172,25 +179,9 @@ impl Feeder {
         }
     }
 
-    /// The segment in a packet and its payload, where there is one. Where the
-    /// payload is owned, the segment does not say where it lies.
-    #[inline(always)]
-    fn segment<'b>(
-        &mut self,
-        packet: &PacketRef,
-        number: u64,
-        bytes: &'b [u8],
-    ) -> Option<(SegmentRef, Cow<'b, [u8]>)> {
-        let link = self.interfaces.get(packet.interface as usize)?.link;
-        let Some(plain) = Dissector::plain(link, bytes) else {
-            return self.any_segment(link, packet, number, bytes);
-        };
-        self.totals.segments += 1;
-        let segment = plain_segment(&plain, packet, number, self.rounds);
-        Some((segment, Cow::Borrowed(plain.payload(bytes))))
-    }
-
-    /// The same of a packet that is not a plain segment.
+    /// The segment in a packet that is not a plain one, and its payload, where
+    /// there is one. Where the payload is owned, the segment does not say where
+    /// it lies.
     #[inline(never)]
     fn any_segment<'b>(
         &mut self,
@@ -263,39 +254,10 @@ fn numbered<'p>(
 ) -> impl Iterator<Item = (usize, u64, &'p PacketRef, &'p [u8])> {
     let first = last + 1 - batch.packets.len() as u64;
     batch.packets.iter().enumerate().skip(from).map(move |(index, packet)| {
-        let start = packet.offset as usize;
-        let chunk = slices.get(packet.chunk as usize);
-        let bytes = chunk.and_then(|chunk| chunk.get(start..start + packet.captured as usize));
-        let bytes = bytes.unwrap_or_default();
+        let bytes = bytes_of(packet, slices);
         prefetch_next_batch(bytes);
         (index, first + index as u64, packet, bytes)
     })
-}
-
-/// A plain segment as shards take it.
-#[inline(always)]
-fn plain_segment(plain: &Plain<'_>, packet: &PacketRef, number: u64, round: u64) -> SegmentRef {
-    let (key, side) = FlowKey::of(plain.source(), plain.destination(), plain.v6());
-    SegmentRef {
-        key,
-        side,
-        flags: plain.flags(),
-        seq: plain.seq(),
-        ack: plain.ack(),
-        window: plain.window(),
-        ip_id: plain.ip_id(),
-        wire_len: plain.payload_len,
-        payload: PayloadRef {
-            round,
-            chunk: packet.chunk,
-            // A chunk is shorter than 4 GiB.
-            offset: packet.offset.wrapping_add(plain.payload_at),
-            len: plain.payload_len,
-        },
-        at: packet.at,
-        packet: number,
-        interface: packet.interface,
-    }
 }
 
 /// A segment as shards take it, and its payload: owned where it is not in the

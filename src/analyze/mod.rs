@@ -3,12 +3,14 @@
 //! Never imports the recorder. Decoders know nothing of files, reports know
 //! nothing of packets. [`pipeline::run`] is the way in.
 
+mod crew;
 pub mod decode;
 pub mod feed;
 pub mod fields;
 pub mod flow;
 pub mod limits;
 pub mod options;
+mod outlet;
 pub mod owner;
 pub mod packet;
 pub mod pipeline;

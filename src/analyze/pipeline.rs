@@ -8,32 +8,20 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use rayon::prelude::*;
+
+use crate::analyze::crew::{Crew, lock};
 use crate::analyze::feed::Feeder;
-use crate::analyze::flow::table::FlowId;
 use crate::analyze::limits::SHARDS;
 use crate::analyze::options::Options;
-use crate::analyze::report::log::LogLine;
-use crate::analyze::report::sorter::{SortError, Sorter};
-use crate::analyze::report::{Aggregate, CaptureTotals, Format, Report, csv};
+use crate::analyze::outlet::{Now, Outlet};
+use crate::analyze::report::sorter::SortError;
+use crate::analyze::report::{Aggregate, CaptureTotals, Report};
 use crate::analyze::round::{Before, Round};
-use crate::analyze::shard::{LogEvent, Run, Shard, Work};
+use crate::analyze::shard::{Run, Shard, Work};
 use crate::pcap::{Capture, PcapError};
-use crate::time::{Timestamp, earliest};
-
-/// Bytes of sorted lines kept in memory before they go to a temporary file.
-const SORT_BYTES: usize = 64 << 20;
-
-/// Rounds between two looks for lines that may go out.
-const FLUSH_ROUNDS: u64 = 256;
-
-/// Lines wait this long for earlier ones, in nanoseconds: captures from
-/// several CPUs mix by milliseconds.
-const LATE_NANOS: i64 = 1_000_000_000;
-
-/// A transaction open longer than this does not hold back the lines of
-/// others on a live stream, in nanoseconds; it comes out of order.
-const LIVE_OPEN_NANOS: i64 = 10_000_000_000;
 
 /// What can end an analysis early.
 #[derive(Debug, thiserror::Error)]
@@ -81,78 +69,65 @@ pub fn run(
     // Decompression is one of the threads: with one more of ours than there are
     // processors, all would wait at the end of each round for who has none.
     let threads = options.threads.saturating_sub(usize::from(capture.is_compressed()));
-    let mut pipeline = Pipeline::new(capture, options);
-    let pool = (threads > 1)
-        .then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build())
-        .transpose()?;
-    pipeline.begin(out)?;
-    let last = match &pool {
-        None => pipeline.alone(control, out)?,
-        Some(pool) => pipeline.together(pool, control, out)?,
-    };
-    pipeline.finish(&last, pool.as_ref(), control, out)
+    let shards: Vec<_> = (0..SHARDS).map(|index| Mutex::new(Shard::new(index, options))).collect();
+    let outlet = Outlet::new(options, &shards, control, out)?;
+    let mut pipeline =
+        Pipeline { feeder: Feeder::new(capture), shards: &shards, options, control, outlet };
+    if threads > 1 {
+        // The leader is one more.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads - 1).build()?;
+        pipeline.together(threads, &pool)?;
+    } else {
+        pipeline.alone()?;
+    }
+    let Pipeline { feeder, outlet, .. } = pipeline;
+    let late_lines = outlet.finish()?;
+    let mut totals = feeder.finish();
+    let mut aggregate = Aggregate::new(options.top);
+    for shard in shards {
+        let shard = shard.into_inner().unwrap_or_else(PoisonError::into_inner);
+        add_limits(&mut totals, &shard.limits);
+        aggregate.merge(shard.aggregate);
+    }
+    Ok(Analysis { report: aggregate.finish(totals), late_lines })
 }
 
 struct Pipeline<'a> {
     feeder: Feeder,
-    shards: Vec<Shard>,
+    shards: &'a [Mutex<Shard>],
     options: &'a Options,
-    interfaces: Vec<Option<String>>,
-    connections: u64,
-    /// Connections that began in the last round: first packet, shard, id.
-    fresh: Vec<(u64, usize, FlowId)>,
-    sorter: Sorter,
-    rounds: u64,
-    buffer: Vec<u8>,
+    control: &'a Control<'a>,
+    outlet: Outlet<'a>,
 }
 
-impl<'a> Pipeline<'a> {
-    fn new(capture: Capture, options: &'a Options) -> Self {
-        Self {
-            feeder: Feeder::new(capture),
-            shards: (0..SHARDS).map(|index| Shard::new(index, options)).collect(),
-            options,
-            interfaces: Vec::new(),
-            connections: 0,
-            fresh: Vec::new(),
-            sorter: Sorter::new(SORT_BYTES),
-            rounds: 0,
-            buffer: Vec::new(),
-        }
-    }
-
-    fn begin(&mut self, out: &mut dyn Write) -> std::io::Result<()> {
-        if self.options.format == Format::Csv {
-            csv::write_header(&mut self.buffer);
-            out.write_all(&self.buffer)?;
-            self.buffer.clear();
-        }
-        Ok(())
-    }
-
-    /// Analyses the capture on this thread and returns the last round: works
-    /// on each segment as soon as it is dissected, while it is at hand.
-    fn alone(&mut self, control: &Control<'_>, out: &mut dyn Write) -> Result<Round, AnalyzeError> {
+impl Pipeline<'_> {
+    /// Analyses the capture on this thread: works on each segment as soon as it
+    /// is dissected, while it is at hand.
+    fn alone(&mut self) -> Result<(), AnalyzeError> {
         let mut round = Round::default();
+        let mut interfaces = Vec::new();
         loop {
             let before = round.remembered();
             let more = self.feeder.read(&mut round, before)?;
-            let last = self.is_last(more, control);
-            self.work_alone(&mut round);
-            self.settle(&round, control, out)?;
+            let last = self.is_last(more);
+            interfaces.extend(round.batch.interfaces.iter().map(|i| i.name.clone()));
+            let run = Run::new(self.options, &interfaces);
+            let told = self.work_alone(&mut round, &run);
+            self.outlet.settle(told, &self.now(&round))?;
             if last {
-                return Ok(round);
+                self.shards.iter().for_each(|shard| lock(shard).finish(&round, &run));
+                return Ok(());
             }
         }
     }
 
-    fn work_alone(&mut self, round: &mut Round) {
-        self.learn_interfaces(round);
-        let Self { feeder, shards, options, interfaces, .. } = self;
-        let run = Run::new(options, interfaces);
-        shards.iter_mut().for_each(|shard| shard.begin_round(&run));
+    /// Works on a round. Returns the shards, by bit, that have something to tell.
+    fn work_alone(&mut self, round: &mut Round, run: &Run<'_>) -> u64 {
+        let Self { feeder, shards, .. } = self;
+        let mut shards: Vec<_> = shards.iter().map(lock).collect();
+        shards.iter_mut().for_each(|shard| shard.begin_round(run));
         let payloads = round.payloads();
-        let work = Work::new(round, &payloads, &run);
+        let work = Work::new(round, &payloads, run);
         let rest = feeder.segments(round, |segment, payload| {
             if let Some(shard) = shards.get_mut(segment.key.shard(SHARDS)) {
                 shard.segment(segment, payload, &work);
@@ -162,170 +137,65 @@ impl<'a> Pipeline<'a> {
             feeder.deal_rest(round, rest);
         }
         let payloads = round.payloads();
-        let work = Work::new(round, &payloads, &run);
-        shards.iter_mut().for_each(|shard| shard.process(&work));
+        let work = Work::new(round, &payloads, run);
+        let end = |(index, shard): (usize, &mut std::sync::MutexGuard<'_, Shard>)| {
+            shard.process(&work);
+            u64::from(shard.has_told()) << index
+        };
+        shards.iter_mut().enumerate().map(end).fold(0, |all, bit| all | bit)
     }
 
-    /// Analyses the capture with all threads and returns the last round.
-    fn together(
-        &mut self,
-        pool: &rayon::ThreadPool,
-        control: &Control<'_>,
-        out: &mut dyn Write,
-    ) -> Result<Round, AnalyzeError> {
-        let (mut current, mut next) = (Round::default(), Round::default());
-        let mut more = self.feeder.fill(&mut current, Before::new())?;
-        loop {
-            let last = self.is_last(more, control);
-            more = self.round(&current, &mut next, last, pool)?;
-            self.settle(&current, control, out)?;
-            if last {
-                return Ok(current);
+    /// Analyses the capture with so many threads, one of them this one and the
+    /// others of the pool.
+    fn together(&mut self, threads: usize, pool: &rayon::ThreadPool) -> Result<(), AnalyzeError> {
+        let crew = Crew::new(self.shards, threads, self.options);
+        let last = pool.in_place_scope(|scope| {
+            for thread in 1..threads {
+                let crew = &crew;
+                scope.spawn(move |_| crew.work_as(thread));
             }
-            std::mem::swap(&mut current, &mut next);
+            self.lead(&crew)
+        })?;
+        let interfaces = crew.interfaces();
+        let (round, run) = (crew.read(last), Run::new(self.options, &interfaces));
+        pool.install(|| self.shards.par_iter().for_each(|shard| lock(shard).finish(&round, &run)));
+        Ok(())
+    }
+
+    /// Reads rounds for a crew, and works with it. Returns the number of the
+    /// last.
+    fn lead(&mut self, crew: &Crew<'_>) -> Result<u64, AnalyzeError> {
+        let leader = crew.lead();
+        let mut number = 1;
+        let mut more = self.feeder.fill(&mut crew.write(number), Before::new())?;
+        loop {
+            let last = self.is_last(more);
+            leader.begin(number);
+            if !last {
+                let before = crew.read(number).remembered();
+                more = self.feeder.fill(&mut crew.write(number + 1), before)?;
+            }
+            let told = leader.finish(number);
+            let now = self.now(&crew.read(number));
+            self.outlet.settle(told, &now)?;
+            if last {
+                return Ok(number);
+            }
+            number += 1;
         }
     }
 
     /// Whether a round that was read is the last, and notes why.
-    fn is_last(&mut self, more: bool, control: &Control<'_>) -> bool {
-        let last = !more || control.stop.load(Ordering::Relaxed);
+    fn is_last(&mut self, more: bool) -> bool {
+        let last = !more || self.control.stop.load(Ordering::Relaxed);
         if last {
             self.feeder.totals.interrupted = more;
         }
         last
     }
 
-    fn learn_interfaces(&mut self, round: &Round) {
-        self.interfaces.extend(round.batch.interfaces.iter().map(|i| i.name.clone()));
-    }
-
-    /// Works on `current` and reads `next`, unless this is the last round.
-    fn round(
-        &mut self,
-        current: &Round,
-        next: &mut Round,
-        last: bool,
-        pool: &rayon::ThreadPool,
-    ) -> Result<bool, PcapError> {
-        self.learn_interfaces(current);
-        let Self { feeder, shards, options, interfaces, .. } = self;
-        let run = &Run::new(options, interfaces);
-        pool.scope(|scope| {
-            for shard in shards {
-                scope.spawn(move |_| {
-                    shard.begin_round(run);
-                    let payloads = current.payloads();
-                    shard.process(&Work::new(current, &payloads, run));
-                });
-            }
-            if last { Ok(false) } else { feeder.fill(next, current.remembered()) }
-        })
-    }
-
-    /// Numbers new connections and lets out what is ready.
-    fn settle(
-        &mut self,
-        round: &Round,
-        control: &Control<'_>,
-        out: &mut dyn Write,
-    ) -> Result<(), AnalyzeError> {
-        self.shards.iter_mut().for_each(|shard| shard.take_fresh(&mut self.fresh));
-        self.fresh.sort_unstable_by_key(|(packet, ..)| *packet);
-        for (_, shard, id) in self.fresh.drain(..) {
-            self.connections += 1;
-            if let Some(shard) = self.shards.get_mut(shard) {
-                shard.number(id, self.connections);
-            }
-        }
-        self.write_events(control, out)?;
-        self.take_lines()?;
-        self.rounds += 1;
-        let live = self.feeder.is_live();
-        if live || self.rounds.is_multiple_of(FLUSH_ROUNDS) {
-            (control.progress)(round.batch.position);
-            self.let_out(round.now, live, out)?;
-        }
-        if live {
-            out.flush()?;
-        }
-        Ok(())
-    }
-
-    fn take_lines(&mut self) -> Result<(), SortError> {
-        for shard in &mut self.shards {
-            let mut begin = 0;
-            for (key, end) in shard.lines.keys.drain(..) {
-                self.sorter.push(key, shard.lines.bytes.get(begin..end).unwrap_or_default())?;
-                begin = end;
-            }
-            shard.lines.bytes.clear();
-        }
-        Ok(())
-    }
-
-    fn let_out(
-        &mut self,
-        now: Option<Timestamp>,
-        live: bool,
-        out: &mut dyn Write,
-    ) -> Result<(), SortError> {
-        if !matches!(self.options.format, Format::Jsonl | Format::Csv) {
-            return Ok(());
-        }
-        let Some(now) = now else { return Ok(()) };
-        let since = live.then(|| now.plus(-LIVE_OPEN_NANOS));
-        let open = self.shards.iter().map(|shard| shard.watermark(since)).fold(None, earliest);
-        let watermark = earliest(open, Some(now.plus(-LATE_NANOS)));
-        self.sorter.advance(watermark, out)
-    }
-
-    fn write_events(&mut self, control: &Control<'_>, out: &mut dyn Write) -> std::io::Result<()> {
-        if self.options.format != Format::Log {
-            return Ok(());
-        }
-        let mut events: Vec<LogEvent> = Vec::new();
-        for shard in &mut self.shards {
-            events.append(&mut shard.events);
-        }
-        events.sort_by_key(|event| event.packet);
-        for LogEvent { at, server, client, kind, text, .. } in &events {
-            let line = LogLine { at: *at, server: *server, client: *client, kind: *kind, text };
-            line.write(control.color, &mut self.buffer);
-        }
-        out.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    fn finish(
-        mut self,
-        round: &Round,
-        pool: Option<&rayon::ThreadPool>,
-        control: &Control<'_>,
-        out: &mut dyn Write,
-    ) -> Result<Analysis, AnalyzeError> {
-        let run = Run::new(self.options, &self.interfaces);
-        let shards = &mut self.shards;
-        match pool {
-            None => shards.iter_mut().for_each(|shard| shard.finish(round, &run)),
-            Some(pool) => pool.scope(|scope| {
-                for shard in shards {
-                    let run = &run;
-                    scope.spawn(move |_| shard.finish(round, run));
-                }
-            }),
-        }
-        self.write_events(control, out)?;
-        self.take_lines()?;
-        let late_lines = self.sorter.late();
-        self.sorter.finish(out)?;
-        let mut totals = self.feeder.finish();
-        let mut aggregate = Aggregate::new(self.options.top);
-        for shard in self.shards {
-            add_limits(&mut totals, &shard.limits);
-            aggregate.merge(shard.aggregate);
-        }
-        Ok(Analysis { report: aggregate.finish(totals), late_lines })
+    fn now(&self, round: &Round) -> Now {
+        Now { position: round.batch.position, time: round.now, live: self.feeder.is_live() }
     }
 }
 

@@ -1,18 +1,33 @@
 //! One batch of packets on its way through the shards.
 //!
-//! The feeder fills a round while the shards work on the one before.
+//! The feeder fills a round while the shards work on the one before. Of a
+//! plain packet it hands on nothing but where it is: to read its headers once
+//! more takes a shard less time than to fetch what another processor has just
+//! written about it.
 
 use std::sync::Arc;
 
 use crate::analyze::flow::SegmentRef;
+use crate::analyze::flow::key::FlowKey;
 use crate::analyze::limits::SHARDS;
 use crate::analyze::owner::Note;
+use crate::analyze::packet::{Dissector, Plain};
 use crate::analyze::reassembly::half::PayloadRef;
-use crate::pcap::Batch;
+use crate::pcap::{Batch, LinkType, PacketRef, prefetch_packet, prefetch_ref};
 use crate::time::Timestamp;
 
 /// Marks a chunk index as one of [`Round::owned`].
 const OWNED: u32 = 1 << 31;
+
+/// Marks what was dealt as an index into [`Round::special`].
+const SPECIAL: u32 = 1 << 31;
+
+/// Packets ahead that are loaded: those of a shard are too far apart for the
+/// processor to guess the next.
+const PREFETCH_PACKETS: usize = 4;
+
+/// Packets ahead of which is loaded where they are.
+const PREFETCH_REFS: usize = 12;
 
 /// Rounds whose bytes are kept: together up to 32,768 packets or 8 MiB, of a
 /// pipe up to 32 MiB. What is sent again comes after some round trips.
@@ -35,8 +50,13 @@ pub struct Round {
     pub owned: Vec<Vec<u8>>,
     /// Chunks of the rounds before, the last first, for comparing bytes sent again.
     pub before: Before,
-    /// Segments by shard, in packet order.
-    pub segments: Vec<Vec<SegmentRef>>,
+    /// How the packets of each interface of the run begin.
+    pub links: Vec<LinkType>,
+    /// Packets by shard, in order: a plain one by its index in the batch,
+    /// others by [`SPECIAL`] and where they are in `special`.
+    dealt: Vec<Vec<u32>>,
+    /// Segments that were not easily found in their packets.
+    special: Vec<SegmentRef>,
     /// What comments say, by packet number, ascending.
     pub notes: Vec<(u64, Note)>,
     /// Number of the last packet, which stands for "now" in the order of events.
@@ -58,18 +78,66 @@ impl Round {
         self.before = before;
         self.batch.clear();
         self.owned.clear();
-        self.segments.resize_with(SHARDS, Vec::new);
-        for segments in &mut self.segments {
-            segments.clear();
+        self.dealt.resize_with(SHARDS, Vec::new);
+        for dealt in &mut self.dealt {
+            dealt.clear();
         }
+        self.special.clear();
         self.notes.clear();
     }
 
     /// Deals a segment out to its shard.
-    #[inline]
     pub fn deal(&mut self, segment: SegmentRef) {
-        if let Some(shard) = self.segments.get_mut(segment.key.shard(SHARDS)) {
-            shard.push(segment);
+        let place = SPECIAL | u32::try_from(self.special.len()).unwrap_or(0);
+        if let Some(dealt) = self.dealt.get_mut(segment.key.shard(SHARDS)) {
+            dealt.push(place);
+            self.special.push(segment);
+        }
+    }
+
+    /// Deals the plain packet with this index in the batch out to its shard.
+    #[inline(always)]
+    pub fn deal_plain(&mut self, plain: &Plain<'_>, index: usize) {
+        let (key, _) = FlowKey::of(plain.source(), plain.destination(), plain.v6());
+        if let Some(dealt) = self.dealt.get_mut(key.shard(SHARDS)) {
+            dealt.push(index as u32);
+        }
+    }
+
+    /// Gives `take` the segments that were dealt out to a shard, and their
+    /// payloads, which lie in `payloads`.
+    #[inline]
+    pub fn segments<'r>(
+        &'r self,
+        shard: usize,
+        payloads: &'r Payloads<'r>,
+        mut take: impl FnMut(&SegmentRef, &'r [u8]),
+    ) {
+        let first = self.last_packet + 1 - self.batch.packets.len() as u64;
+        let dealt = self.dealt.get(shard).map_or(&[][..], Vec::as_slice);
+        for (at, &place) in dealt.iter().enumerate() {
+            if let Some(&next) = dealt.get(at + PREFETCH_REFS)
+                && let Some(packet) = self.batch.packets.get(next as usize)
+            {
+                prefetch_ref(packet);
+            }
+            if let Some(&next) = dealt.get(at + PREFETCH_PACKETS)
+                && let Some(packet) = self.batch.packets.get(next as usize)
+            {
+                prefetch_packet(payloads.packet(packet));
+            }
+            if place & SPECIAL != 0 {
+                let Some(segment) = self.special.get((place & !SPECIAL) as usize) else { continue };
+                take(segment, payloads.get(segment.payload).unwrap_or_default());
+            } else if let Some(packet) = self.batch.packets.get(place as usize)
+                && let Some(link) = self.links.get(packet.interface as usize)
+                && let bytes = payloads.packet(packet)
+                && let Some(plain) = Dissector::plain(*link, bytes)
+            {
+                let number = first + u64::from(place);
+                let segment = plain_segment(&plain, packet, number, self.number);
+                take(&segment, plain.payload(bytes));
+            }
         }
     }
 
@@ -101,6 +169,12 @@ pub struct Payloads<'a> {
 }
 
 impl<'a> Payloads<'a> {
+    /// The bytes of a packet of this round.
+    #[inline(always)]
+    fn packet(&self, packet: &PacketRef) -> &'a [u8] {
+        bytes_of(packet, &self.current)
+    }
+
     /// The bytes of a payload of this round, or of an earlier one while its
     /// chunks are kept.
     #[inline]
@@ -124,6 +198,41 @@ impl<'a> Payloads<'a> {
         let age = usize::try_from(self.number.checked_sub(payload.round)?).ok()?;
         let chunks = self.before.get(age.checked_sub(1)?)?;
         chunks.get(payload.chunk as usize).map(|chunk| (**chunk).as_ref())
+    }
+}
+
+/// The bytes of a packet whose batch has these chunks.
+#[inline(always)]
+pub fn bytes_of<'a>(packet: &PacketRef, chunks: &[&'a [u8]]) -> &'a [u8] {
+    let start = packet.offset as usize;
+    let chunk = chunks.get(packet.chunk as usize);
+    let bytes = chunk.and_then(|chunk| chunk.get(start..start + packet.captured as usize));
+    bytes.unwrap_or_default()
+}
+
+/// A plain segment as shards take it.
+#[inline(always)]
+pub fn plain_segment(plain: &Plain<'_>, packet: &PacketRef, number: u64, round: u64) -> SegmentRef {
+    let (key, side) = FlowKey::of(plain.source(), plain.destination(), plain.v6());
+    SegmentRef {
+        key,
+        side,
+        flags: plain.flags(),
+        seq: plain.seq(),
+        ack: plain.ack(),
+        window: plain.window(),
+        ip_id: plain.ip_id(),
+        wire_len: plain.payload_len,
+        payload: PayloadRef {
+            round,
+            chunk: packet.chunk,
+            // A chunk is shorter than 4 GiB.
+            offset: packet.offset.wrapping_add(plain.payload_at),
+            len: plain.payload_len,
+        },
+        at: packet.at,
+        packet: number,
+        interface: packet.interface,
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use memmap2::{Mmap, MmapOptions};
 
-use super::BATCH_BYTES;
+use super::{BATCH_BYTES, PacketRef};
 
 /// Of each packet this much is loaded ahead: most of a small one will be
 /// read, of a large one hardly more than its headers.
@@ -61,15 +61,26 @@ impl AsRef<[u8]> for Window {
 /// `data`, which may lie beyond its end.
 #[inline(always)]
 pub(crate) fn prefetch(data: &[u8], ahead: usize) {
+    prefetch_line(data.as_ptr().wrapping_add(ahead));
+}
+
+/// The same of what a packet of a batch says.
+#[inline(always)]
+pub(crate) fn prefetch_ref(packet: &PacketRef) {
+    prefetch_line(std::ptr::from_ref(packet).cast());
+}
+
+#[inline(always)]
+fn prefetch_line(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch is a hint: it reads nothing that the program
         // sees and faults on no address. SSE is part of x86_64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(ahead).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (data, ahead);
+    let _ = address;
 }
 
 /// Loads what lies a batch behind a packet: packets are too far apart for the
@@ -81,6 +92,14 @@ pub(crate) fn prefetch_next_batch(packet: &[u8]) {
         for at in (0..packet.len().min(PREFETCH_LENGTH)).step_by(PREFETCH_STEP) {
             prefetch(packet, BATCH_BYTES + at);
         }
+    }
+}
+
+/// Loads the beginning of a packet that is looked at soon.
+#[inline(always)]
+pub(crate) fn prefetch_packet(packet: &[u8]) {
+    for at in (0..packet.len().min(PREFETCH_LENGTH)).step_by(PREFETCH_STEP) {
+        prefetch(packet, at);
     }
 }
 

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 pub use capture::{Capture, Input, InputInfo, OpenOptions};
 pub use compress::Compression;
-pub(crate) use map::{prefetch, prefetch_next_batch};
+pub(crate) use map::{prefetch_next_batch, prefetch_packet, prefetch_ref};
 
 pub use error::{Fault, FirstBytes, PcapError};
 

@@ -56,7 +56,7 @@ impl Shard {
             return None;
         }
         self.table.reopen(id, Flow::new(segment));
-        self.fresh.push(id);
+        self.fresh.push((segment.packet, id));
         Some(id)
     }
 

@@ -22,13 +22,7 @@ use crate::analyze::report::Aggregate;
 use crate::analyze::report::log::LogKind;
 use crate::analyze::report::sorter::SortKey;
 use crate::analyze::round::{Payloads, Round};
-use crate::pcap::prefetch;
 use crate::time::{Timestamp, earliest};
-
-/// Segments ahead whose payload is loaded: the reader looked at their headers
-/// only, and the segments of a shard are too far apart for the processor to
-/// guess the next.
-const PREFETCH_SEGMENTS: usize = 3;
 
 /// A line of the event log and where it stands in the order of packets.
 #[derive(Debug)]
@@ -113,7 +107,10 @@ pub struct Shard {
     output: Output,
     pending: Vec<Pending>,
     ended: Vec<FlowId>,
-    fresh: Vec<FlowId>,
+    /// Connections that began in this round, and their first packets.
+    fresh: Vec<(u64, FlowId)>,
+    /// The numbers that those were given.
+    numbers: Vec<u64>,
     waiting: Vec<FlowId>,
     /// Connections that are closed and remembered, and since when.
     closed: VecDeque<(Option<Timestamp>, FlowId)>,
@@ -140,23 +137,16 @@ impl Shard {
 
     /// Begins a round: before any of its segments.
     pub fn begin_round(&mut self, run: &Run<'_>) {
+        self.take_numbers();
         self.report(run);
         self.let_closed_go();
     }
 
     /// Takes the segments of a round that were dealt to it, and ends the round.
     pub fn process(&mut self, work: &Work<'_>) {
-        let Work { round, payloads, .. } = work;
-        let segments = round.segments.get(self.index).map_or(&[][..], Vec::as_slice);
-        for (at, segment) in segments.iter().enumerate() {
-            if let Some(next) = segments.get(at + PREFETCH_SEGMENTS)
-                && let Some(payload) = payloads.get(next.payload)
-            {
-                prefetch(payload, 0);
-            }
-            let payload = payloads.get(segment.payload).unwrap_or_default();
+        work.round.segments(self.index, work.payloads, |segment, payload| {
             self.segment(segment, payload, work);
-        }
+        });
         self.tick(work);
     }
 
@@ -223,7 +213,7 @@ impl Shard {
             self.evict(work);
         }
         let id = self.table.insert(Flow::new(segment));
-        self.fresh.push(id);
+        self.fresh.push((segment.packet, id));
         Some(id)
     }
 
@@ -238,21 +228,37 @@ impl Shard {
         self.ended.push(id);
     }
 
-    /// Adds the flows that have no number yet: first packet, this shard, id.
-    pub fn take_fresh(&mut self, to: &mut Vec<(u64, usize, FlowId)>) {
-        let Self { fresh, table, index, .. } = self;
-        to.extend(fresh.drain(..).filter_map(|id| Some((table.get(id)?.first_packet, *index, id))));
+    /// Whether the round has left something for all shards together to order:
+    /// new connections, lines or events.
+    pub fn has_told(&self) -> bool {
+        !(self.fresh.is_empty() && self.lines.keys.is_empty() && self.events.is_empty())
     }
 
-    /// Gives a connection its number.
-    pub fn number(&mut self, id: FlowId, number: u64) {
-        if let Some(flow) = self.table.get_mut(id) {
-            flow.number = number;
+    /// Adds the connections that have no number yet, in the order of their
+    /// first packets: that packet, and this shard's index.
+    pub fn list_fresh(&self, to: &mut Vec<(u64, usize)>) {
+        to.extend(self.fresh.iter().map(|(packet, _)| (*packet, self.index)));
+    }
+
+    /// Gives the next of those its number.
+    pub fn number(&mut self, number: u64) {
+        self.numbers.push(number);
+    }
+
+    /// Tells the connections their numbers: when the next round begins, so
+    /// that all shards can do it at once.
+    fn take_numbers(&mut self) {
+        let Self { fresh, numbers, table, .. } = self;
+        for ((_, id), number) in fresh.drain(..).zip(numbers.drain(..)) {
+            if let Some(flow) = table.get_mut(id) {
+                flow.number = number;
+            }
         }
     }
 
     /// Ends all flows because the capture has ended.
     pub fn finish(&mut self, round: &Round, run: &Run<'_>) {
+        self.take_numbers();
         self.report(run);
         let payloads = round.payloads();
         let work = Work::new(round, &payloads, run);

@@ -1,0 +1,190 @@
+//! What rounds have told, in order: numbers of connections, lines, events.
+//!
+//! Between two rounds, on one thread; so it does as little as it can. That
+//! the output does not depend on how many threads there are is decided here.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use crate::analyze::crew::lock;
+use crate::analyze::options::Options;
+use crate::analyze::pipeline::{AnalyzeError, Control};
+use crate::analyze::report::log::LogLine;
+use crate::analyze::report::sorter::{SortError, Sorter};
+use crate::analyze::report::{Format, csv};
+use crate::analyze::shard::{LogEvent, Shard};
+use crate::time::{Timestamp, earliest};
+
+/// Bytes of sorted lines kept in memory before they go to a temporary file.
+const SORT_BYTES: usize = 64 << 20;
+
+/// Rounds between two looks for lines that may go out.
+const FLUSH_ROUNDS: u64 = 256;
+
+/// Lines wait this long for earlier ones, in nanoseconds: captures from
+/// several CPUs mix by milliseconds.
+const LATE_NANOS: i64 = 1_000_000_000;
+
+/// A transaction open longer than this does not hold back the lines of
+/// others on a live stream, in nanoseconds; it comes out of order.
+const LIVE_OPEN_NANOS: i64 = 10_000_000_000;
+
+/// Where the input stands when a round is done.
+pub struct Now {
+    /// Bytes of input read.
+    pub position: u64,
+    /// The latest time seen.
+    pub time: Option<Timestamp>,
+    /// Whether packets come as they are captured.
+    pub live: bool,
+}
+
+/// Numbers connections and lets lines out.
+pub struct Outlet<'a> {
+    options: &'a Options,
+    shards: &'a [Mutex<Shard>],
+    control: &'a Control<'a>,
+    out: &'a mut dyn Write,
+    connections: u64,
+    /// Connections that began in the round: first packet and shard.
+    fresh: Vec<(u64, usize)>,
+    sorter: Sorter,
+    rounds: u64,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Outlet<'a> {
+    /// From these shards to `out`, which gets its first line if the format has
+    /// one.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn new(
+        options: &'a Options,
+        shards: &'a [Mutex<Shard>],
+        control: &'a Control<'a>,
+        out: &'a mut dyn Write,
+    ) -> std::io::Result<Self> {
+        let mut outlet = Self {
+            options,
+            shards,
+            control,
+            out,
+            connections: 0,
+            fresh: Vec::new(),
+            sorter: Sorter::new(SORT_BYTES),
+            rounds: 0,
+            buffer: Vec::new(),
+        };
+        if options.format == Format::Csv {
+            csv::write_header(&mut outlet.buffer);
+            outlet.write_buffer()?;
+        }
+        Ok(outlet)
+    }
+
+    /// After a round: takes what the shards of these bits have to tell, and
+    /// lets out what is ready.
+    ///
+    /// # Errors
+    /// When the output cannot be written or lines cannot be sorted.
+    pub fn settle(&mut self, told: u64, now: &Now) -> Result<(), AnalyzeError> {
+        if told != 0 {
+            self.number(told);
+            self.take(told)?;
+        }
+        self.rounds += 1;
+        if now.live || self.rounds.is_multiple_of(FLUSH_ROUNDS) {
+            (self.control.progress)(now.position);
+            self.let_out(now)?;
+        }
+        if now.live {
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// After the last round and the end of all connections: lets out all.
+    /// Returns how many lines came after later ones.
+    ///
+    /// # Errors
+    /// When the output cannot be written or lines cannot be sorted.
+    pub fn finish(mut self) -> Result<u64, AnalyzeError> {
+        self.take(u64::MAX)?;
+        let late = self.sorter.late();
+        self.sorter.finish(self.out)?;
+        Ok(late)
+    }
+
+    fn shards(&self, bits: u64) -> impl Iterator<Item = &'a Mutex<Shard>> + use<'a> {
+        let shards = self.shards.iter().enumerate();
+        shards.filter(move |(index, _)| bits >> index & 1 == 1).map(|(_, shard)| shard)
+    }
+
+    /// Numbers connections in the order of their first packets.
+    fn number(&mut self, told: u64) {
+        for shard in self.shards(told) {
+            lock(shard).list_fresh(&mut self.fresh);
+        }
+        self.fresh.sort_unstable();
+        for (_, shard) in self.fresh.drain(..) {
+            self.connections += 1;
+            if let Some(shard) = self.shards.get(shard) {
+                lock(shard).number(self.connections);
+            }
+        }
+    }
+
+    /// Takes events and lines.
+    fn take(&mut self, told: u64) -> Result<(), AnalyzeError> {
+        match self.options.format {
+            Format::Text | Format::Json => Ok(()),
+            Format::Jsonl | Format::Csv => Ok(self.take_lines(told)?),
+            Format::Log => Ok(self.write_events(told)?),
+        }
+    }
+
+    fn take_lines(&mut self, told: u64) -> Result<(), SortError> {
+        for shard in self.shards(told) {
+            let lines = &mut lock(shard).lines;
+            let mut begin = 0;
+            for (key, end) in lines.keys.drain(..) {
+                self.sorter.push(key, lines.bytes.get(begin..end).unwrap_or_default())?;
+                begin = end;
+            }
+            lines.bytes.clear();
+        }
+        Ok(())
+    }
+
+    fn write_events(&mut self, told: u64) -> std::io::Result<()> {
+        let mut events: Vec<LogEvent> = Vec::new();
+        for shard in self.shards(told) {
+            events.append(&mut lock(shard).events);
+        }
+        events.sort_by_key(|event| event.packet);
+        for LogEvent { at, server, client, kind, text, .. } in &events {
+            let line = LogLine { at: *at, server: *server, client: *client, kind: *kind, text };
+            line.write(self.control.color, &mut self.buffer);
+        }
+        self.write_buffer()
+    }
+
+    fn write_buffer(&mut self) -> std::io::Result<()> {
+        self.out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn let_out(&mut self, now: &Now) -> Result<(), SortError> {
+        if !matches!(self.options.format, Format::Jsonl | Format::Csv) {
+            return Ok(());
+        }
+        let Some(time) = now.time else { return Ok(()) };
+        let since = now.live.then(|| time.plus(-LIVE_OPEN_NANOS));
+        let open = self.shards.iter().map(|shard| lock(shard).watermark(since));
+        let open = open.fold(None, earliest);
+        let watermark = earliest(open, Some(time.plus(-LATE_NANOS)));
+        self.sorter.advance(watermark, self.out)
+    }
+}
