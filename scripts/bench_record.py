@@ -20,13 +20,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 3  # for a capturer to attach; the slowest loads BPF programs
 DRAIN_SECONDS = 1  # for the last packets to come out of the ring
 END_SECONDS = 60  # a capturer that has not ended by then is killed
-ANALYZE_SECONDS = 240
+ANALYZE_SECONDS = 600
+MEMORY_SECONDS = 0.5  # between two looks at how much memory a capturer has
 REASON_LETTERS = 400  # of why a capturer does not start
 LARGE_BYTES = 16 << 30  # what a capturer may write of a load of large bodies
 
@@ -102,6 +104,37 @@ def wait(process, seconds):
         time.sleep(0.02)
 
 
+class Memory(threading.Thread):
+    """Looks now and then at the resident memory of processes, in MB."""
+
+    def __init__(self, processes):
+        super().__init__(daemon=True)
+        self.processes, self.seen, self.over = processes, [], threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.over.wait(MEMORY_SECONDS):
+            self.seen.append(sum(resident(process.pid) for process in self.processes))
+
+    def figures(self):
+        """Of the first and the last quarter of the time, and the most ever seen."""
+        self.over.set()
+        self.join()
+        seen = self.seen or [0]
+        quarter = max(1, len(seen) // 4)
+        return {"begin_mb": statistics.median(seen[:quarter]),
+                "end_mb": statistics.median(seen[-quarter:]), "peak_mb": max(seen)}
+
+
+def resident(pid):
+    """Resident memory in MB; 0 of a process that has ended."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            return sum(int(line.split()[1]) for line in status if line.startswith("VmRSS:")) / 1000
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 class Bench:
     def __init__(self, arguments):
         self.arguments = arguments
@@ -159,7 +192,9 @@ class Bench:
         command = [part.format(seconds=seconds, folder=folder, site=self.arguments.site) for part in command]
         with open(f"{folder}/load", "w+") as text:
             generator = self.spawn(command, True, stdout=text, stderr=subprocess.STDOUT)
+            memory = Memory(processes)
             load_cpu = wait(generator, seconds + 30)
+            memory = memory.figures()
             text.seek(0)
             figures = load_figures(load, text.read(), folder)
         server = cpu(self.arguments.server_pid) - server
@@ -176,7 +211,7 @@ class Bench:
             load=load, capturer=capturer.name, start_seconds=sum(begun),
             cpu_us=ours / requests * 1e6, machine_us=all_tasks / requests * 1e6,
             capturer_us=capture_cpu / requests * 1e6,
-            others_seconds=all_tasks - ours, killed=bool(killed))
+            others_seconds=all_tasks - ours, killed=bool(killed), **memory)
         if capturer.file:
             figures.update(self.kept(f"{folder}/{capturer.file}", requests))
             with open(f"{folder}/errors", errors="replace") as errors:
@@ -240,12 +275,16 @@ def table(load, rounds, names):
     """Prints the medians over the rounds of one load."""
     none = [figures["none"] for figures in rounds if "none" in figures]
     if not none:
+        for figures in rounds:
+            for name, one in figures.items():
+                print(f"\n{load}: {name}: {one['requests']} requests, {one['drops']} drops; resident memory "
+                      f"{one['begin_mb']:.0f} MB at first, {one['end_mb']:.0f} at last, {one['peak_mb']:.0f} at most")
         return
     print(f"\n{load}: none has {spread([one['rate'] for one in none], '{:.0f}')} requests/s, "
           f"{spread([one['cpu_us'] for one in none], '{:.1f}')} CPU us/request, "
           f"p99 {spread([one['p99_ms'] for one in none], '{:.1f}')} ms")
     heads = ["capturer", "CPU ratio", "machine ratio", "requests/s ratio", "p99 ms", "capturer us/req", "drops",
-             "whole", "heads", "gap bytes", "bytes/req", "start s"]
+             "whole", "heads", "gap bytes", "bytes/req", "start s", "MB at first", "at last", "most"]
     rows = [heads]
     for name in names:
         pairs = [(figures[name], figures["none"]) for figures in rounds
@@ -267,6 +306,7 @@ def table(load, rounds, names):
             spread([one["file_bytes"] for one in of], "{:.0f}"),
             spread([one["start_seconds"] for one in of], "{:.2f}")
             + (" KILLED" if any(one["killed"] for one in of) else ""),
+            *(spread([one[key] for one in of], "{:.0f}") for key in ("begin_mb", "end_mb", "peak_mb")),
         ])
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     for row in rows:
@@ -280,7 +320,8 @@ def usable(bench, load, wanted):
     """The capturers of a load that start here."""
     found = []
     for capturer in capturers(bench.arguments.perisco):
-        if load not in capturer.loads or (wanted and capturer.name not in (*wanted, "none")):
+        base = () if bench.arguments.alone else ("none",)
+        if load not in capturer.loads or (wanted and capturer.name not in (*wanted, *base)):
             continue
         with tempfile.TemporaryDirectory(dir=bench.arguments.work, prefix="record-") as folder:
             try:
@@ -303,6 +344,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--load", default=",".join(LOADS))
     parser.add_argument("--capturer", default="")
+    parser.add_argument("--alone", action="store_true")
     for name in ("namespace", "work", "perisco", "site"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--server-pid", type=int, required=True)
