@@ -13,7 +13,7 @@ RECORD = struct.Struct("<IIII")  # seconds, microseconds, bytes captured, bytes 
 ETHERNET, IPV4, TCP = 14, 20, 20
 ADDRESSES = slice(ETHERNET + 12, ETHERNET + 20)  # source and destination in a packet
 BEGIN = 1_700_000_000  # seconds since 1970 at which made-up captures begin
-SYN, SYN_ACK, ACK, PUSH = 0x02, 0x12, 0x10, 0x18
+FIN_ACK, SYN, SYN_ACK, ACK, PUSH = 0x11, 0x02, 0x12, 0x10, 0x18
 CHUNK = 1 << 20  # bytes written at once
 
 
@@ -39,6 +39,13 @@ def handshake(ends, micros):
     return [record(micros, packet(ends, False, SYN, 0, 0)),
             record(micros + 1, packet(ends, True, SYN_ACK, 0, 1)),
             record(micros + 2, packet(ends, False, ACK, 1, 1))]
+
+
+def goodbye(ends, micros, client, server):
+    """FIN, FIN+ACK, ACK after the bytes up to these sequence numbers."""
+    return [record(micros, packet(ends, False, FIN_ACK, client, server)),
+            record(micros + 1, packet(ends, True, FIN_ACK, server, client + 1)),
+            record(micros + 2, packet(ends, False, ACK, client + 1, server + 1))]
 
 
 def three_packets(path):
@@ -86,8 +93,9 @@ def uninteresting(path, size, segment, kind):
     return path
 
 
-def connections(path, count):
-    """So many connections, each with one request and its answer, none of them closed."""
+def connections(path, count, close):
+    """So many connections, each with one request and its answer, one after the other;
+    all of them closed, or none."""
     request = b"GET /item/1 HTTP/1.1\r\nHost: shop\r\n\r\n"
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     server = (b"\x0a\1\0\1", 80)
@@ -100,6 +108,7 @@ def connections(path, count):
                 *handshake(ends, micros),
                 record(micros + 3, packet(ends, False, PUSH, 1, 1, request)),
                 record(micros + 4, packet(ends, True, PUSH, 1, 1 + len(request), answer)),
+                *(goodbye(ends, micros + 5, 1 + len(request), 1 + len(answer)) if close else ()),
             ]))
 
 
@@ -117,11 +126,42 @@ def records(data):
     return found, at
 
 
+def farewells(data, offsets):
+    """Packets that close what the records leave open (IPv4 without options)."""
+    following = {}  # (address, port) of sender and receiver: sequence number after its last byte
+    for offset in offsets:
+        at = offset + RECORD.size + ETHERNET
+        total, = struct.unpack_from(">H", data, at + 2)
+        addresses, tcp = data[at + 12:at + 20], at + IPV4
+        source, target, seq = struct.unpack_from(">HHI", data, tcp)
+        flags, length = data[tcp + 13], total - IPV4 - (data[tcp + 12] >> 4) * 4
+        key = ((bytes(addresses[:4]), source), (bytes(addresses[4:]), target))
+        if flags & 0x05:  # FIN or RST: closed already
+            following[key] = None
+        elif following.get(key, 0) is not None:
+            following[key] = seq + length + (1 if flags & SYN else 0)
+    seconds, micros = struct.unpack_from("<II", data, offsets[-1])
+    at = (seconds - BEGIN) * 1_000_000 + micros + 1
+    # The server's port is the one that all share.
+    ports = [port for (_, port), _ in following]
+    server = max(set(ports), key=ports.count)
+    out = []
+    for ends, client in following.items():
+        answered = following.get(ends[::-1])
+        if ends[1][1] == server and client is not None and answered is not None:
+            out += goodbye(ends, at, client, answered)
+    return b"".join(out)
+
+
 class Repeated:
     """The packets of a capture again and again, each time as other connections
-    (both addresses of a packet become 10.n.n.1) and later."""
+    (both addresses of a packet become 10.n.n.1) and later; with close, what it
+    leaves open is closed each time."""
 
-    def __init__(self, data):
+    def __init__(self, data, close=False):
+        if close:
+            offsets, end = records(data)
+            data = data[:end] + farewells(data, offsets)
         self.offsets, end = records(data)
         self.data = bytearray(data[len(FILE_HEADER):end])
         self.offsets = [offset - len(FILE_HEADER) for offset in self.offsets]
