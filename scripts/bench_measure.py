@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import re
+import resource
 import statistics
 import subprocess
 import tempfile
@@ -60,12 +61,12 @@ def own_bytes(pid):
 
 
 def peak_memory(command, feed=None, slow_bytes=0):
-    """Runs a command; wall seconds and the peak of its memory besides mapped files.
+    """Runs a command; wall and CPU seconds and the peak of its memory besides mapped files.
 
     feed(write) gives its standard input. With slow_bytes only so many bytes of
     its output are taken a second, for SLOW_SECONDS, and then the rest.
     """
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(command, stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
                                stdout=subprocess.PIPE if slow_bytes else subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
@@ -91,7 +92,9 @@ def peak_memory(command, feed=None, slow_bytes=0):
         watcher.join()
     if process.returncode != 0:
         raise Failed(f"{' '.join(command)}: exit {process.returncode}")
-    return {"wall": time.perf_counter() - begin, "cpu": 0.0, "rss": peak[0]}
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"wall": time.perf_counter() - begin, "cpu": cpu, "rss": peak[0]}
 
 
 SLOW_SECONDS = 5
