@@ -26,7 +26,7 @@ STAGES = [
 ]
 NAMES = ["walk", "decompress", "packet", "flow", "decode", "report", "share", "start", "zstd", "libc"]
 FOREIGN = re.compile(r"/registry/src/|/rustc/|/rustlib/|/git/checkouts/|/library/(core|alloc|std)/")
-OURS = re.compile(r"/src/bin/perisco/main\.rs$")
+OURS = re.compile(r"^(.*/src/)(?:analyze|pcap|record|bin/perisco)/")
 ZSTD = re.compile(r"^_?(ZSTD|HUF|FSE|HIST|XXH|POOL|BIT|COVER|ERR_)")
 ALLOCATION = re.compile(r"^(malloc|calloc|realloc|posix_memalign|aligned_alloc)(@|$)")
 ROUNDS = 50  # of spreading over callers; chains of foreign functions are shorter
@@ -97,10 +97,9 @@ def stages_of(binary, addresses):
         else:
             stack.append(line.rsplit(":", 1)[0])
     distinct = {file for stack in stacks.values() for file in stack}
-    roots = [OURS.sub("/src/", file) for file in distinct if OURS.search(file) and not FOREIGN.search(file)]
-    if not roots:
-        raise ValueError(f"{binary} has no line tables: no source file is named in it")
-    root = min(roots, key=len)
+    roots = [OURS.match(file)[1] for file in distinct if OURS.match(file) and not FOREIGN.search(file)]
+    # A thread may run nothing of ours; a binary without line tables seems to run nothing of ours.
+    root = min(roots, key=len, default="/no source of ours/")
     cache = {}
     for address, stack in stacks.items():
         key = tuple(stack)

@@ -40,8 +40,12 @@ NOT_JUDGED = ("libc", "zstd")
 SCALING_TURNS = 40  # rounds enough that all threads have work
 SCALING_THREADS = (1, 2, 4, 8)
 
+# What callgrind.py reads.
+DETAILS = ["--dump-instr=yes", "--compress-pos=no", "--compress-strings=no"]
+
 # name: slice, how often it is repeated, arguments: enough that starting up is
-# small, few enough for CI. zstd: the slice as it is, compressed.
+# small, few enough for CI. zstd: the slice as it is, compressed, so that no zstd
+# of another version comes between.
 CASES = {
     "h1-small": ("h1-small", 16, []),
     "h1-large-mtu1500": ("h1-large-mtu1500", 40, []),
@@ -56,13 +60,18 @@ CASES = {
 def capture_of(name, work, turns):
     """The capture of a case; made once."""
     source = SLICES / f"{CASES[name][0]}.pcap.zst"
-    if name == "zstd":
+    if turns == 1:
         return source
     path = work / f"{CASES[name][0]}-{turns}.pcap"
     if not path.exists():
         data = subprocess.run(["zstd", "-q", "-dc", str(source)], check=True, capture_output=True).stdout
         captures.Repeated(data).write(path, turns)
-    return path
+    if name != "zstd":
+        return path
+    packed = path.with_suffix(".pcap.zst")
+    if not packed.exists():
+        subprocess.run(["zstd", "-q", str(path), "-o", str(packed)], check=True)
+    return packed
 
 
 def run_callgrind(binary, arguments, capture, out, extra=()):
@@ -83,9 +92,10 @@ def transactions(binary, capture):
 def measure(binary, name, work):
     """Instructions of a case by stage on one thread."""
     capture, out = capture_of(name, work, CASES[name][1]), work / "callgrind.out"
-    run_callgrind(binary, ["--threads", "1", *CASES[name][2]], capture, out,
-                  ["--dump-instr=yes", "--compress-pos=no", "--compress-strings=no"])
+    run_callgrind(binary, ["--threads", "1", *CASES[name][2]], capture, out, DETAILS)
     stages, allocations = callgrind.count(out, binary)
+    if not stages.get("decode"):
+        raise SystemExit(f"{binary} has no line tables: its instructions belong to no source file of ours")
     # Each instruction belongs to exactly one stage, but for rounding.
     if abs(sum(stages.values()) - callgrind.total(out)) > len(callgrind.NAMES):
         raise SystemExit(f"{name}: the stages are {sum(stages.values())} instructions of {callgrind.total(out)}")
@@ -210,28 +220,33 @@ def check(arguments, work):
 
 
 def threads_of(binary, name, count, work):
-    """Instructions of each thread, most first, by file that callgrind wrote."""
+    """Instructions of each thread, most first, and those of the first by stage."""
     for old in work.glob("threads.out*"):
         old.unlink()
     run_callgrind(binary, ["--threads", str(count), *CASES[name][2]], capture_of(name, work, SCALING_TURNS),
-                  work / "threads.out", ["--separate-threads=yes", "--fair-sched=try"])
-    totals = [callgrind.total(path) for path in work.glob("threads.out*-*")]
-    return sorted((one for one in totals if one), reverse=True)
+                  work / "threads.out", ["--separate-threads=yes", "--fair-sched=try", *DETAILS])
+    totals = sorted(((callgrind.total(path), path) for path in work.glob("threads.out*-*")), reverse=True)
+    stages, _ = callgrind.count(totals[0][1], binary)
+    return [total for total, _ in totals if total], stages
 
 
 def scaling(arguments, work):
     """How far more threads could help: the thread with the most instructions is the bound."""
-    print(f"{'case':18}{'threads':>8}{'all':>16}{'largest':>16}{'bound':>8}  instructions of each thread, in % of one thread's")
+    print(f"{'case':18}{'threads':>8}{'all':>16}{'largest':>16}{'bound':>8}  each thread, in % of all with one")
     for name in arguments.case:
         alone = None
         for count in SCALING_THREADS:
-            each = threads_of(arguments.perisco, name, count, work)
+            each, stages = threads_of(arguments.perisco, name, count, work)
             alone = alone or sum(each)
             shares = " ".join(f"{one / alone * 100:.1f}" for one in each)
-            print(f"{name:18}{count:>8}{sum(each):>16,}{each[0]:>16,}{alone / each[0]:>7.2f}x  {shares}", flush=True)
+            parts = ", ".join(f"{stage} {cost / each[0] * 100:.0f} %" for stage, cost in
+                              sorted(stages.items(), key=lambda item: -item[1]) if cost * 100 >= each[0])
+            print(f"{name:18}{count:>8}{sum(each):>16,}{each[0]:>16,}{alone / each[0]:>7.2f}x  {shares}\n"
+                  f"{'':18}{'':>8}  the largest: {parts}", flush=True)
     print("bound: all instructions with one thread (decompression has one of its own) / those of the busiest\n"
           "of so many. No speed-up can be larger with this division of the work, which valgrind's scheduler\n"
-          "disturbs; waiting for each other makes it smaller. Threads that wait spin a little, which is counted.")
+          "disturbs; waiting for each other makes it smaller. Threads that wait spin a little, which is counted.\n"
+          "What only the largest does, however many there are, is the serial section.")
     return 0
 
 
