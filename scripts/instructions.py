@@ -210,6 +210,8 @@ def check(arguments, work):
     if arguments.write:
         print(f"Stored in {BASELINE}.")
         return 0
+    if any(row[-1] == "shrank" for row in rows):
+        print("What shrank can grow back unseen until `scripts/instructions --write` has stored the new counts.")
     if grown:
         print("\nMore instructions than the baseline allows "
               f"({STAGE_PERCENT * factor:.0f} % a stage, {TOTAL_PERCENT * factor:.0f} % in all, "
