@@ -12,11 +12,12 @@ use crate::analyze::pipeline::{AnalyzeError, Control};
 use crate::analyze::report::log::LogLine;
 use crate::analyze::report::sorter::{SortError, Sorter};
 use crate::analyze::report::{Format, csv};
-use crate::analyze::shard::{LogEvent, Shard};
+use crate::analyze::shard::{Lines, LogEvent, Shard};
 use crate::time::{Timestamp, earliest};
 
-/// Bytes of sorted lines kept in memory before they go to a temporary file.
-const SORT_BYTES: usize = 64 << 20;
+/// Bytes of sorted lines kept in memory before they go to a temporary file: a
+/// second ([`LATE_NANOS`]) of a hundred thousand transactions with all headers.
+const SORT_BYTES: usize = 128 << 20;
 
 /// Rounds between two looks for lines that may go out.
 const FLUSH_ROUNDS: u64 = 256;
@@ -91,10 +92,10 @@ impl<'a> Outlet<'a> {
     pub fn settle(&mut self, told: u64, now: &Now) -> Result<(), AnalyzeError> {
         if told != 0 {
             self.number(told);
-            self.take(told)?;
+            self.take(told, false)?;
         }
         self.rounds += 1;
-        if now.live || self.rounds.is_multiple_of(FLUSH_ROUNDS) {
+        if now.live || self.rounds.is_multiple_of(FLUSH_ROUNDS) || self.sorter.is_filling() {
             (self.control.progress)(now.position);
             self.let_out(now)?;
         }
@@ -110,7 +111,7 @@ impl<'a> Outlet<'a> {
     /// # Errors
     /// When the output cannot be written or lines cannot be sorted.
     pub fn finish(mut self) -> Result<u64, AnalyzeError> {
-        self.take(u64::MAX)?;
+        self.take(u64::MAX, true)?;
         let late = self.sorter.late();
         self.sorter.finish(self.out)?;
         Ok(late)
@@ -135,24 +136,21 @@ impl<'a> Outlet<'a> {
         }
     }
 
-    /// Takes events and lines.
-    fn take(&mut self, told: u64) -> Result<(), AnalyzeError> {
+    /// Takes events, and lines as [`Outlet::take_lines`] does.
+    fn take(&mut self, told: u64, all: bool) -> Result<(), AnalyzeError> {
         match self.options.format {
             Format::Text | Format::Json => Ok(()),
-            Format::Jsonl | Format::Csv => Ok(self.take_lines(told)?),
+            Format::Jsonl | Format::Csv => Ok(self.take_lines(told, all)?),
             Format::Log => Ok(self.write_events(told)?),
         }
     }
 
-    fn take_lines(&mut self, told: u64) -> Result<(), SortError> {
+    /// Hands finished lines to the sorter; unless `all`, only where that is
+    /// many, which then change hands without a copy.
+    fn take_lines(&mut self, told: u64, all: bool) -> Result<(), SortError> {
         for shard in self.shards(told) {
-            let lines = &mut lock(shard).lines;
-            let mut begin = 0;
-            for (key, end) in lines.keys.drain(..) {
-                self.sorter.push(key, lines.bytes.get(begin..end).unwrap_or_default())?;
-                begin = end;
-            }
-            lines.bytes.clear();
+            let Lines { keys, bytes } = &mut lock(shard).lines;
+            self.sorter.take(keys, bytes, all)?;
         }
         Ok(())
     }
@@ -181,6 +179,7 @@ impl<'a> Outlet<'a> {
             return Ok(());
         }
         let Some(time) = now.time else { return Ok(()) };
+        self.take_lines(u64::MAX, true)?;
         let since = now.live.then(|| time.plus(-LIVE_OPEN_NANOS));
         let open = self.shards.iter().map(|shard| lock(shard).watermark(since));
         let open = open.fold(None, earliest);

@@ -6,12 +6,14 @@
 //! when their time comes.
 
 mod run;
+mod store;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 
 use run::Run;
+use store::{Place, Store};
 
 use crate::time::Timestamp;
 
@@ -20,6 +22,8 @@ pub const MEMORY: usize = 64 << 20;
 /// Runs of one level that are merged into one of the next. Each open run
 /// takes some 300 KB.
 const FAN_IN: usize = 16;
+/// Lines written at a time: as many as Linux takes (`UIO_MAXIOV`).
+const SLICES: usize = 1024;
 
 /// Place of a line in the output. Keys are told apart by their connection
 /// and index, so that the order is total.
@@ -53,23 +57,23 @@ impl SortError {
     }
 }
 
+/// A line that waits.
 #[derive(Clone, Copy)]
 struct Entry {
     key: SortKey,
-    offset: usize,
-    len: usize,
+    place: Place,
 }
 
 /// Sorts lines by [`SortKey`].
 pub struct Sorter {
     memory_limit: usize,
-    /// Lines in the order in which they came, those of `entries` and holes.
-    lines: Vec<u8>,
+    /// The lines of `entries`.
+    store: Store,
     entries: Vec<Entry>,
-    /// Bytes of `lines` that no entry has any more.
-    dead: usize,
     /// Smallest key of `entries`; nothing is there to do below it.
     first: Option<SortKey>,
+    /// Bytes of lines when some were last let out.
+    used_before: usize,
     /// Sorted runs in files, with their level.
     runs: Vec<(usize, Run)>,
     /// Lines with an earlier start were written already.
@@ -82,10 +86,10 @@ impl Sorter {
     pub fn new(memory_limit: usize) -> Self {
         Self {
             memory_limit,
-            lines: Vec::new(),
+            store: Store::new(memory_limit),
             entries: Vec::new(),
-            dead: 0,
             first: None,
+            used_before: 0,
             runs: Vec::new(),
             written: None,
             late: 0,
@@ -98,21 +102,81 @@ impl Sorter {
         self.late
     }
 
+    /// Bytes held, bookkeeping included.
+    fn held(&self) -> usize {
+        self.store.held() + self.entries.len() * size_of::<Entry>()
+    }
+
+    /// Whether so much is held that it is time to let lines out, lest they have
+    /// to go to files.
+    pub fn is_filling(&self) -> bool {
+        let used = self.store.used();
+        used > self.memory_limit / 4 && used > self.used_before + self.memory_limit / 16
+    }
+
     /// Takes a line.
     ///
     /// # Errors
     /// [`SortError::Temporary`].
     pub fn push(&mut self, key: SortKey, line: &[u8]) -> Result<(), SortError> {
+        self.make_room(1, self.store.growth(line.len()))?;
+        let place = self.store.copy(line);
+        self.enter(key, place);
+        Ok(())
+    }
+
+    /// Takes lines that stand one behind the other in `lines`, with their keys
+    /// and where each ends, and leaves both empty. A buffer of them that is well
+    /// filled is taken as it is, with another in its place, so that nothing is
+    /// copied; unless `all`, fewer are left where they are, to become more.
+    ///
+    /// # Errors
+    /// [`SortError::Temporary`].
+    pub fn take(
+        &mut self,
+        keys: &mut Vec<(SortKey, usize)>,
+        lines: &mut Vec<u8>,
+        all: bool,
+    ) -> Result<(), SortError> {
+        let whole = self.store.is_well_filled(lines);
+        if keys.is_empty() || !(all || whole) {
+            return Ok(());
+        }
+        let growth = if whole { lines.capacity() } else { self.store.growth(lines.len()) };
+        self.make_room(keys.len(), growth)?;
+        let Place { buffer, mut offset, .. } =
+            if whole { self.store.adopt(lines, keys.len()) } else { self.store.copy(lines) };
+        let begin = offset;
+        for (index, (key, end)) in keys.drain(..).enumerate() {
+            let end = begin + end;
+            let place = Place { buffer, offset, len: end - offset };
+            self.enter(key, place);
+            if !whole && index > 0 {
+                self.store.one_more(buffer);
+            }
+            offset = end;
+        }
+        lines.clear();
+        Ok(())
+    }
+
+    fn enter(&mut self, key: SortKey, place: Place) {
         if self.written.is_some() && key.start < self.written {
             self.late += 1;
         }
-        let held = self.lines.len() + (self.entries.len() + 1) * size_of::<Entry>();
-        if held + line.len() > self.memory_limit && !self.entries.is_empty() {
+        self.entries.push(Entry { key, place });
+        self.first = Some(self.first.map_or(key, |first| first.min(key)));
+    }
+
+    /// Sees to it that `lines` more lines fit that take `bytes` more.
+    fn make_room(&mut self, lines: usize, bytes: usize) -> Result<(), SortError> {
+        let more = bytes + lines * size_of::<Entry>();
+        if self.held() + more > self.memory_limit {
+            self.store.drop_spares();
+        }
+        if self.held() + more > self.memory_limit && !self.entries.is_empty() {
             self.spill().map_err(SortError::Temporary)?;
         }
-        self.entries.push(Entry { key, offset: self.lines.len(), len: line.len() });
-        self.lines.extend_from_slice(line);
-        self.first = Some(self.first.map_or(key, |first| first.min(key)));
         Ok(())
     }
 
@@ -126,11 +190,12 @@ impl Sorter {
         watermark: Option<Timestamp>,
         out: &mut dyn Write,
     ) -> Result<(), SortError> {
-        if watermark.is_none() {
-            return Ok(());
+        if watermark.is_some() {
+            self.written = self.written.max(watermark);
+            self.emit(|key| key.start < watermark, out)?;
         }
-        self.written = self.written.max(watermark);
-        self.emit(|key| key.start < watermark, out)
+        self.used_before = self.store.used();
+        Ok(())
     }
 
     /// Writes all that is left.
@@ -161,15 +226,26 @@ impl Sorter {
             !due
         });
         self.first = self.entries.iter().map(|entry| entry.key).min();
-        ready.sort_by_key(|entry| entry.key);
+        let ready: Vec<Entry> =
+            order(&ready).into_iter().filter_map(|at| ready.get(at).copied()).collect();
+        if self.runs.is_empty() {
+            return self.emit_memory(&ready, out).map_err(SortError::Output);
+        }
         for entry in &ready {
             self.emit_runs(|key| key < entry.key, out)?;
-            let line = line(&self.lines, entry);
-            out.write_all(line).map_err(SortError::Output)?;
-            self.dead += entry.len;
+            out.write_all(self.store.line(entry.place)).map_err(SortError::Output)?;
+            self.store.release(entry.place);
         }
-        self.emit_runs(due, out)?;
-        self.compact();
+        self.emit_runs(due, out)
+    }
+
+    /// Writes lines of memory, many at a time and from where they are.
+    fn emit_memory(&mut self, ready: &[Entry], out: &mut dyn Write) -> io::Result<()> {
+        for entries in ready.chunks(SLICES) {
+            let lines = entries.iter().map(|entry| IoSlice::new(self.store.line(entry.place)));
+            write_all(&mut lines.collect::<Vec<_>>(), out)?;
+            entries.iter().for_each(|entry| self.store.release(entry.place));
+        }
         Ok(())
     }
 
@@ -190,38 +266,18 @@ impl Sorter {
         Ok(())
     }
 
-    /// Gives the room of written lines back where that is most of it.
-    fn compact(&mut self) {
-        if self.entries.is_empty() {
-            self.lines.clear();
-            self.dead = 0;
-        } else if self.dead * 2 > self.lines.len() {
-            let mut end = 0;
-            // Entries are in the order of their lines, and retaining keeps it.
-            for entry in &mut self.entries {
-                let start = entry.offset.min(self.lines.len());
-                let stop = (start + entry.len).min(self.lines.len());
-                self.lines.copy_within(start..stop, end);
-                entry.offset = end;
-                end += stop - start;
-            }
-            self.lines.truncate(end);
-            self.dead = 0;
-        }
-    }
-
     /// Writes all lines in memory to a file as a sorted run.
     fn spill(&mut self) -> io::Result<()> {
-        self.entries.sort_by_key(|entry| entry.key);
         let mut writer = run::Writer::new()?;
-        for entry in &self.entries {
-            writer.push(entry.key, line(&self.lines, entry))?;
+        for at in order(&self.entries) {
+            let Some(entry) = self.entries.get(at) else { continue };
+            writer.push(entry.key, self.store.line(entry.place))?;
         }
         self.runs.push((0, writer.finish()?));
         self.entries.clear();
-        self.lines.clear();
-        self.dead = 0;
+        self.store.clear();
         self.first = None;
+        self.used_before = 0;
         self.merge_runs()
     }
 
@@ -260,6 +316,37 @@ fn smallest(runs: &mut [(usize, Run)]) -> Option<&mut (usize, Run)> {
     runs.iter_mut().filter(|(_, run)| run.key().is_some()).min_by_key(|(_, run)| run.key())
 }
 
-fn line<'a>(lines: &'a [u8], entry: &Entry) -> &'a [u8] {
-    lines.get(entry.offset..entry.offset + entry.len).unwrap_or_default()
+/// The numbers of `entries` in the order of their keys.
+///
+/// Starts mostly tell entries apart, and numbers sort several times faster than
+/// keys: the rest of a key is looked at only where starts are equal.
+fn order(entries: &[Entry]) -> Vec<usize> {
+    let mut order: Vec<(u64, usize)> =
+        entries.iter().enumerate().map(|(at, entry)| (rank(entry.key.start), at)).collect();
+    order.sort_unstable_by_key(|(start, _)| *start);
+    for equal in order.chunk_by_mut(|(a, _), (b, _)| a == b).filter(|equal| equal.len() > 1) {
+        equal.sort_unstable_by_key(|(_, at)| (entries.get(*at).map(|entry| entry.key), *at));
+    }
+    order.into_iter().map(|(_, at)| at).collect()
+}
+
+/// Writes all of the slices.
+fn write_all(mut slices: &mut [IoSlice<'_>], out: &mut dyn Write) -> io::Result<()> {
+    // Empty ones at the beginning go: writing nothing would look like the end.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match out.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Starts as numbers in the same order, of which two may share one.
+fn rank(start: Option<Timestamp>) -> u64 {
+    // The sign bit turned over: negative times below the others.
+    start.map_or(0, |start| (start.nanos() as u64) ^ (1 << 63))
 }
