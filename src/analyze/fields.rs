@@ -2,7 +2,9 @@
 //!
 //! One allocation holds all names and values of a message, and the buffers
 //! are reused from message to message, so that a decoder that keeps headers
-//! does not allocate per header.
+//! does not allocate per header. Field lines that are plain are kept as they
+//! stood: one copy for all of them, and they are taken apart only where
+//! somebody asks for one.
 
 use std::num::NonZeroU32;
 
@@ -59,6 +61,8 @@ pub struct Fields(Option<Box<List>>);
 #[derive(Clone, Debug, Default)]
 struct List {
     bytes: Vec<u8>,
+    /// Plain field lines, which come before `entries`.
+    lines: Option<Span>,
     entries: Vec<Entry>,
 }
 
@@ -98,6 +102,28 @@ impl Fields {
         list.entries.push(Entry { name, value: None });
     }
 
+    /// Appends fields as plain lines: of each the name, a colon, the value with
+    /// nothing or blanks (SP) around it, and CRLF; no control character within
+    /// and no colon in a name. Other bytes come out as other fields.
+    #[inline]
+    pub fn push_lines(&mut self, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        if !self.is_empty() {
+            return plain_lines(lines).for_each(|(name, value)| self.push(name, value));
+        }
+        let list = self.list();
+        list.lines = Some(list.store(lines));
+    }
+
+    /// The fields that were appended as lines: they come first.
+    #[inline]
+    pub fn lines(&self) -> &[u8] {
+        let span = self.0.as_ref().and_then(|list| list.lines);
+        span.map(|span| self.text(span)).unwrap_or_default()
+    }
+
     /// Keeps text that is not a field (a method, a target) in the same buffer.
     #[inline]
     pub fn store(&mut self, text: &[u8]) -> Span {
@@ -125,6 +151,13 @@ impl Fields {
 
     /// All fields in wire order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        let lines = plain_lines(self.lines());
+        lines.map(|(name, value)| Field { name, value: Some(value) }).chain(self.unlined())
+    }
+
+    /// The fields behind [`Self::lines`].
+    #[inline]
+    pub fn unlined(&self) -> impl Iterator<Item = Field<'_>> {
         self.entries().iter().map(|entry| Field {
             name: self.text(entry.name),
             value: entry.value.map(|span| self.text(span)),
@@ -135,10 +168,16 @@ impl Fields {
     pub fn get(&self, name: &str) -> Option<Field<'_>> {
         let name = name.as_bytes();
         // In HTTP/2 names are in lower case, as those asked for.
-        let is = |known: &[u8]| {
-            known.len() == name.len() && (known == name || known.eq_ignore_ascii_case(name))
-        };
-        self.iter().find(|field| is(field.name))
+        let is = |known: &[u8]| known == name || known.eq_ignore_ascii_case(name);
+        // Only the line that is looked for is taken apart.
+        let mut lines = self.lines().split_inclusive(|byte| *byte == b'\n');
+        let line = lines.find(|line| {
+            line.get(name.len()) == Some(&b':') && line.get(..name.len()).is_some_and(is)
+        });
+        if let Some((name, value)) = line.and_then(|line| plain_lines(line).next()) {
+            return Some(Field { name, value: Some(value) });
+        }
+        self.unlined().find(|field| field.name.len() == name.len() && is(field.name))
     }
 
     /// The value of the first field of this name, where it is known.
@@ -148,12 +187,12 @@ impl Fields {
 
     /// How many fields there are.
     pub fn len(&self) -> usize {
-        self.entries().len()
+        plain_lines(self.lines()).count() + self.entries().len()
     }
 
     /// Whether there is no field (text may be stored all the same).
     pub fn is_empty(&self) -> bool {
-        self.entries().is_empty()
+        self.lines().is_empty() && self.entries().is_empty()
     }
 
     /// Becomes equal to another one, whose spans are then its own.
@@ -164,6 +203,7 @@ impl Fields {
                 let list = self.list();
                 list.bytes.clear();
                 list.bytes.extend_from_slice(&theirs.bytes);
+                list.lines = theirs.lines;
                 list.entries.clear();
                 list.entries.extend_from_slice(&theirs.entries);
             }
@@ -171,10 +211,30 @@ impl Fields {
         }
     }
 
+    /// All of them as plain lines, to be appended to another list; None where
+    /// one cannot be such a line.
+    pub fn to_lines(&self) -> Option<Vec<u8>> {
+        let mut lines = self.lines().to_vec();
+        for Field { name, value } in self.unlined() {
+            let value = value?;
+            let is_name = |byte: &u8| byte.is_ascii_graphic() && *byte != b':';
+            let is_value = |byte: &u8| *byte >= b' ' && *byte != 0x7f;
+            let plain = name.iter().all(is_name) && value.iter().all(is_value);
+            if name.is_empty() || !plain || value.trim_ascii() != value {
+                return None;
+            }
+            for part in [name, b":", value, b"\r\n"] {
+                lines.extend_from_slice(part);
+            }
+        }
+        Some(lines)
+    }
+
     /// Empties it, keeping the memory for reuse.
     pub fn clear(&mut self) {
         if let Some(list) = &mut self.0 {
             list.bytes.clear();
+            list.lines = None;
             list.entries.clear();
         }
     }
@@ -187,6 +247,22 @@ impl Fields {
             size_of::<List>() + list.bytes.capacity() + entries
         })
     }
+}
+
+/// Names and values of plain field lines.
+pub fn plain_lines(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        let (line, after) = rest.split_at_checked(end)?;
+        rest = after;
+        let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+        let (name, value) = line.split_at_checked(colon)?;
+        Some((name, value.get(1..).unwrap_or_default().trim_ascii()))
+    })
 }
 
 #[cfg(test)]
@@ -223,5 +299,54 @@ mod tests {
                 (b"accept".to_vec(), Some(&b"b"[..]))
             ]
         );
+    }
+
+    #[test]
+    fn plain_lines_are_fields_like_others() {
+        let mut lined = Fields::default();
+        lined.store(b"GET /");
+        lined.push_lines(b"Host: a.example\r\nAccept:\r\nX:  b:c \r\n");
+        lined.push(b"Last", b"1");
+        lined.push_lines(b"Later: 2\r\n");
+        let mut pushed = Fields::default();
+        for (name, value) in
+            [("Host", "a.example"), ("Accept", ""), ("X", "b:c"), ("Last", "1"), ("Later", "2")]
+        {
+            pushed.push(name.as_bytes(), value.as_bytes());
+        }
+        let all = |fields: &Fields| fields.iter().map(|f| format!("{f:?}")).collect::<Vec<_>>();
+        assert_eq!(all(&lined), all(&pushed));
+        assert_eq!((lined.len(), lined.is_empty()), (5, false));
+        assert_eq!(lined.value("x"), Some(&b"b:c"[..]));
+        let mut copy = Fields::default();
+        copy.copy_from(&lined);
+        assert_eq!(all(&copy), all(&pushed));
+        copy.clear();
+        assert!(copy.is_empty() && copy.lines().is_empty());
+    }
+
+    #[test]
+    fn fields_become_lines_only_where_that_is_the_same() {
+        let lines = |name: &str, value: &[u8]| {
+            let mut fields = Fields::default();
+            fields.push(b"first", b"1");
+            fields.push(name.as_bytes(), value);
+            fields.to_lines()
+        };
+        assert_eq!(lines("x", b"a: b\xe9").as_deref(), Some(&b"first:1\r\nx:a: b\xe9\r\n"[..]));
+        assert_eq!(lines("x", b"").as_deref(), Some(&b"first:1\r\nx:\r\n"[..]));
+        for (name, value) in [
+            (":path", &b"/"[..]),
+            ("", b"1"),
+            ("a b", b"1"),
+            ("x", b" 1"),
+            ("x", b"1\t"),
+            ("x", b"a\nb"),
+        ] {
+            assert_eq!(lines(name, value), None, "{name:?} {value:?}");
+        }
+        let mut unknown = Fields::default();
+        unknown.push_unknown(b"?n3");
+        assert_eq!(unknown.to_lines(), None);
     }
 }

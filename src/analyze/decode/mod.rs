@@ -325,6 +325,12 @@ impl<'a> Sink<'a> {
     pub fn with_request(&mut self, protocol: &'static str) -> Box<Transaction> {
         let mut transaction = match self.output.boxes.pop() {
             Some(mut used) => {
+                if self.wants.headers
+                    && let Some(response) = &mut used.response
+                {
+                    self.output.keep(&mut response.head);
+                    self.output.keep(&mut response.trailers);
+                }
                 used.reset_but_request(protocol);
                 used
             }

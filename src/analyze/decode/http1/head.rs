@@ -10,6 +10,8 @@ use std::mem::MaybeUninit;
 use memchr::{memchr, memchr_iter};
 use thiserror::Error;
 
+use crate::analyze::fields::Fields;
+
 /// Field slots on the stack; heads with more go to the line splitter.
 const SLOTS: usize = 64;
 
@@ -115,6 +117,9 @@ pub enum FieldLines<'h, 'b> {
     Strict(&'h [httparse::Header<'b>]),
     /// Field lines to split, without the first line.
     Lenient(&'b [u8]),
+    /// A section read by `scan`: plain lines ([`Fields::push_lines`]) and the
+    /// empty one.
+    Plain(&'b [u8]),
 }
 
 impl<'b> FieldLines<'_, 'b> {
@@ -126,10 +131,33 @@ impl<'b> FieldLines<'_, 'b> {
             Self::Strict(headers) => {
                 headers.iter().for_each(|h| f(h.name.as_bytes(), h.value));
             }
-            Self::Lenient(lines) => {
+            Self::Lenient(lines) | Self::Plain(lines) => {
                 split_fields(lines, f);
             }
         }
+    }
+
+    /// Keeps all of them.
+    #[inline]
+    pub fn keep(&self, fields: &mut Fields) {
+        match self {
+            Self::Plain(section) => fields.push_lines(plain_lines(section)),
+            _ => self.each(|name, value| push_field(fields, name, value)),
+        }
+    }
+}
+
+/// The lines of a section that `scan` has read, without the empty one.
+pub fn plain_lines(section: &[u8]) -> &[u8] {
+    section.strip_suffix(b"\r\n").unwrap_or(section)
+}
+
+/// Keeps a field, its value as one line.
+pub fn push_field(fields: &mut Fields, name: &[u8], value: &[u8]) {
+    if memchr(b'\n', value).is_some() {
+        fields.push(name, &unfold(value));
+    } else {
+        fields.push(name, value);
     }
 }
 

@@ -9,8 +9,8 @@
 use super::body::{Facts, Framing};
 use super::exchange::{Exchange, Method, Part};
 use super::half::{Mark, Origin};
-use super::head::{RequestLine, StatusLine};
-use super::message::{kind_of, plain_texts};
+use super::head::{RequestLine, StatusLine, plain_lines};
+use super::message::{kept_lines, kind_of, plain_texts};
 use super::{Http1, Mode, memo, scan};
 use crate::analyze::decode::Sink;
 use crate::analyze::transaction::{Completeness, Message, Outcome, Transaction};
@@ -59,20 +59,20 @@ impl Http1 {
         let used = input.len() - rest.len() + len;
         let begun = is_whole(&line, &facts);
         if begun {
-            self.begin_lone(input, &line, &facts, Mark::new(from), out);
+            let section = rest.get(..len)?;
+            self.begin_lone(input, (&line, section), &facts, Mark::new(from), out);
         }
         begun.then_some(used)
     }
 
-    /// Whether nothing is open or in doubt, nor asked for that is not kept of
+    /// Whether nothing is open or in doubt, nor told of that is not told of
     /// a request that waits alone.
     #[inline]
     fn is_alone(&self, out: &Sink<'_>) -> bool {
         let [client, server] = &self.halves;
         let open = client.ended.is_none() && server.ended.is_none();
-        let unasked = !out.wants.headers && !out.wants.log;
         let alone = self.lone.is_none() && self.pairing.is_idle();
-        unasked && open && !server.late && server.idle() && alone
+        !out.wants.log && open && !server.late && server.idle() && alone
     }
 
     /// Does at once what a request does that has no body, where nothing else
@@ -82,14 +82,14 @@ impl Http1 {
     pub(super) fn whole_request(
         &mut self,
         input: &[u8],
-        line: &RequestLine<'_>,
+        (line, section): (&RequestLine<'_>, &[u8]),
         facts: &Facts<'_>,
         mark: Mark,
         out: &mut Sink<'_>,
     ) -> bool {
         let begun = is_whole(line, facts) && self.is_alone(out);
         if begun {
-            self.begin_lone(input, line, facts, mark, out);
+            self.begin_lone(input, (line, section), facts, mark, out);
         }
         begun
     }
@@ -98,7 +98,7 @@ impl Http1 {
     fn begin_lone(
         &mut self,
         input: &[u8],
-        line: &RequestLine<'_>,
+        (line, section): (&RequestLine<'_>, &[u8]),
         facts: &Facts<'_>,
         mark: Mark,
         out: &mut Sink<'_>,
@@ -107,6 +107,9 @@ impl Http1 {
         if let Some(message) = &mut transaction.request {
             (message.start, message.end, message.packet) = (mark.start, mark.end, mark.packet);
             plain_texts(message, input, line, facts.host);
+            if out.wants.headers {
+                message.head.push_lines(plain_lines(section));
+            }
         }
         let method = kind_of(line.method);
         self.lone = Some(Lone { transaction, method, last: mark.last });
@@ -151,6 +154,7 @@ impl Http1 {
         let body_len = whole_body(&line, &facts, body)?;
         let Lone { mut transaction, last, .. } = self.lone.take()?;
         transaction.response = Some(Message {
+            head: kept_lines(rest, len, out),
             status: Some(line.status),
             start: from.at,
             end: from.at,

@@ -5,8 +5,8 @@ use super::exchange::{Exchange, Method, Part};
 use super::half::{Mark, State};
 use super::head::{
     FieldLines, Head, Parsed, RequestLine, StatusLine, Version, may_be_request, may_be_response,
-    parse_request, parse_response, request_line, slots, split_fields, status_line, unfold,
-    without_cr,
+    parse_request, parse_response, plain_lines, push_field, request_line, slots, split_fields,
+    status_line, without_cr,
 };
 use super::lone::whole_body;
 use super::{Detector, Http1, Mode, log, memo, scan, websocket};
@@ -92,42 +92,48 @@ impl Http1 {
         };
         let mut facts = Facts::default();
         let len = memo::read(rest, &mut facts)?;
-        let (lines, body) = rest.split_at_checked(len)?;
-        let (fields, malformed) = (FieldLines::Lenient(lines), false);
+        let (section, body) = rest.split_at_checked(len)?;
+        let (fields, malformed) = (FieldLines::Plain(section), false);
         let mut used = input.len() - body.len();
         match line {
             FirstLine::Request(line) => {
-                if !self.whole_request(input, &line, &facts, mark, out) {
+                if !self.whole_request(input, (&line, section), &facts, mark, out) {
                     self.request_head(&Head { line, fields, malformed }, &facts, mark, out);
                 }
             }
-            FirstLine::Status(line) => match self.whole_response(&line, &facts, mark, body, out) {
-                Some(len) => used += len,
-                None => self.response_head(&Head { line, fields, malformed }, &facts, mark, out),
-            },
+            FirstLine::Status(line) => {
+                match self.whole_response(&line, (rest, len), &facts, mark, out) {
+                    Some(len) => used += len,
+                    None => {
+                        self.response_head(&Head { line, fields, malformed }, &facts, mark, out);
+                    }
+                }
+            }
         }
         Some(used)
     }
 
     /// Does at once what a response does whose body is here as a whole, where
     /// nothing else is to be kept of it or in doubt, and says how long its
-    /// body is. None says that all is still to be done.
+    /// body is. None says that all is still to be done. Its fields are the first
+    /// `section` bytes of what is behind its line.
     #[inline]
     fn whole_response(
         &mut self,
         line: &StatusLine<'_>,
+        (rest, section): (&[u8], usize),
         facts: &Facts<'_>,
         mark: Mark,
-        body: &[u8],
         out: &mut Sink<'_>,
     ) -> Option<usize> {
-        let len = whole_body(line, facts, body)?;
-        let unasked = !out.wants.headers && !out.wants.log;
-        if !(unasked && self.pairing.is_plain()) || matches!(self.halves[0].state, State::Hold) {
+        let len = whole_body(line, facts, rest.get(section..)?)?;
+        if out.wants.log || !self.pairing.is_plain() || matches!(self.halves[0].state, State::Hold)
+        {
             return None;
         }
+        let head = kept_lines(rest, section, out);
         let read = |exchange: &mut Exchange| {
-            let message = exchange.begin(Direction::ToClient, Fields::default(), mark);
+            let message = exchange.begin(Direction::ToClient, head, mark);
             message.status = Some(line.status);
             message.body_bytes = len as u64;
         };
@@ -148,7 +154,7 @@ impl Http1 {
         let message = exchange.begin(Direction::ToServer, out.fields(), mark);
         request_texts(message, method, target, facts.host);
         if out.wants.headers || facts.grpc {
-            head.fields.each(|name, value| push_field(&mut message.head, name, value));
+            head.fields.keep(&mut message.head);
         }
         if facts.grpc {
             exchange.call = Call::detect(message).map(Box::new);
@@ -183,7 +189,7 @@ impl Http1 {
         let message = exchange.begin(Direction::ToClient, kept, mark);
         message.status = Some(status);
         if out.wants.headers || facts.grpc || known {
-            head.fields.each(|name, value| push_field(&mut message.head, name, value));
+            head.fields.keep(&mut message.head);
         }
         if facts.grpc && !known {
             exchange.call = Call::detect(message).map(Box::new);
@@ -398,18 +404,22 @@ impl Http1 {
     }
 }
 
+/// A list with the fields of the plain section of `len` bytes that begins
+/// `input`, where they are wanted.
+#[inline]
+pub(super) fn kept_lines(input: &[u8], len: usize, out: &mut Sink<'_>) -> Fields {
+    let mut kept = Fields::default();
+    if out.wants.headers {
+        kept = out.fields();
+        kept.push_lines(plain_lines(input.get(..len).unwrap_or_default()));
+    }
+    kept
+}
+
 /// The first line of a head.
 enum FirstLine<'b> {
     Request(RequestLine<'b>),
     Status(StatusLine<'b>),
-}
-
-fn push_field(fields: &mut Fields, name: &[u8], value: &[u8]) {
-    if memchr::memchr(b'\n', value).is_some() {
-        fields.push(name, &unfold(value));
-    } else {
-        fields.push(name, value);
-    }
 }
 
 fn head_anomalies(exchange: &mut Exchange, malformed: bool, facts: &Facts<'_>) {

@@ -181,9 +181,7 @@ impl Known {
         }
         let small = text.len() <= TEXT_BYTES && decoded.message.head.memory() <= HEAD_BYTES;
         small.then(|| {
-            let mut head = Fields::default();
-            head.copy_from(&decoded.message.head);
-            let message = Message { head, ..decoded.message.clone() };
+            let message = kept(&decoded.message, ask.keep_all);
             Self {
                 block: block.into(),
                 keep_all: ask.keep_all,
@@ -195,4 +193,20 @@ impl Known {
             }
         })
     }
+}
+
+/// A message as it is remembered: where all fields are kept, as lines if they can
+/// be, since these are copied as one.
+fn kept(message: &Message, keep_all: bool) -> Message {
+    let mut head = Fields::default();
+    let lines = keep_all.then(|| message.head.to_lines()).flatten();
+    let Some(lines) = lines else {
+        head.copy_from(&message.head);
+        return Message { head, ..message.clone() };
+    };
+    let Message { method, scheme, authority, path, .. } = message;
+    let [method, scheme, authority, path] = [method, scheme, authority, path]
+        .map(|span| span.map(|span| head.store(message.head.text(span))));
+    head.push_lines(&lines);
+    Message { head, method, scheme, authority, path, ..message.clone() }
 }

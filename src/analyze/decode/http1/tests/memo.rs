@@ -3,8 +3,9 @@
 
 use proptest::prelude::*;
 
-use super::super::head::{Parsed, parse_request, parse_response, slots};
+use super::super::head::{FieldLines, Parsed, parse_request, parse_response, slots};
 use super::*;
+use crate::analyze::fields::Fields;
 
 /// Field lines of the kind that matters and of others, mostly plain.
 fn field() -> impl Strategy<Value = String> {
@@ -44,7 +45,14 @@ fn heads(first: &'static str) -> impl Strategy<Value = Vec<Vec<u8>>> {
     })
 }
 
-/// First line, what the fields say and the length, by the fast readers.
+/// A first line, and the fields as they are kept.
+fn shown(line: impl std::fmt::Debug, lines: &FieldLines<'_, '_>) -> String {
+    let mut fields = Fields::default();
+    lines.keep(&mut fields);
+    format!("{line:?} {:?}", fields.iter().collect::<Vec<_>>())
+}
+
+/// What is there, what the fields say and the length, by the fast readers.
 fn fast(input: &[u8], request: bool) -> Option<(String, Facts<'_>, usize)> {
     let (line, rest) = if request {
         let (line, rest) = scan::request_line(input)?;
@@ -55,6 +63,7 @@ fn fast(input: &[u8], request: bool) -> Option<(String, Facts<'_>, usize)> {
     };
     let mut facts = Facts::default();
     let len = read(rest, &mut facts)?;
+    let line = shown(format_args!("{line}"), &FieldLines::Plain(&rest[..len]));
     Some((line, facts, input.len() - rest.len() + len))
 }
 
@@ -63,12 +72,12 @@ fn slow(input: &[u8], request: bool) -> Option<((String, Facts<'_>, usize), bool
     let mut slots = slots();
     if request {
         let Ok(Parsed::Complete(head, len)) = parse_request(input, &mut slots) else { return None };
-        Some(((format!("{:?}", head.line), Facts::of(&head.fields), len), head.malformed))
+        Some(((shown(head.line, &head.fields), Facts::of(&head.fields), len), head.malformed))
     } else {
         let Ok(Parsed::Complete(head, len)) = parse_response(input, &mut slots) else {
             return None;
         };
-        Some(((format!("{:?}", head.line), Facts::of(&head.fields), len), head.malformed))
+        Some(((shown(head.line, &head.fields), Facts::of(&head.fields), len), head.malformed))
     }
 }
 

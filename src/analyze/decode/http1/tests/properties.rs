@@ -132,11 +132,11 @@ fn transactions(late: Late, steps: &[Step]) -> Vec<Transaction> {
     run.output.transactions.into_iter().map(|finished| *finished.transaction).collect()
 }
 
-/// Transactions in full, with fields not wanted. The log, which they do not
-/// depend on, keeps messages from being read at once.
-fn in_full(late: Late, steps: &[Step], log: bool) -> Vec<String> {
+/// Transactions in full. The log, which they do not depend on, keeps messages
+/// from being read at once.
+fn in_full(late: Late, steps: &[Step], headers: bool, log: bool) -> Vec<String> {
     let mut run = Run::new(late);
-    run.wants = Wants { log, ..Wants::default() };
+    run.wants = Wants { headers, log, ..Wants::default() };
     steps.iter().chain(&both(End::Fin)).for_each(|step| run.push(step));
     run.output.transactions.iter().map(|finished| format!("{:?}", finished.transaction)).collect()
 }
@@ -215,11 +215,12 @@ proptest! {
         to_server: bool,
         hole in prop::option::of((0usize..700, 1usize..300)),
         late in prop_oneof![4 => Just([false, false]), 1 => any::<[bool; 2]>()],
+        headers: bool,
     ) {
         let direction = if to_server { ToServer } else { ToClient };
         let hole = hole.map(|(from, len)| (direction, from, from + len));
         let steps = steps(&rounds, &sizes, hole);
-        let [fast, slow] = [false, true].map(|log| in_full(Late(late), &steps, log));
+        let [fast, slow] = [false, true].map(|log| in_full(Late(late), &steps, headers, log));
         prop_assert_eq!(fast, slow);
     }
 

@@ -10,7 +10,7 @@ use crate::analyze::decode::{
     Chunk, Content, Direction, End, GapCause, Late, Output, Sink, Wants, http2,
 };
 use crate::analyze::limits::Limits;
-use crate::analyze::transaction::{Message, Transaction};
+use crate::analyze::transaction::{Grpc, Message, Transaction};
 use crate::time::Timestamp;
 
 pub const UP: Direction = Direction::ToServer;
@@ -96,6 +96,11 @@ pub fn show(message: &Option<Message>) -> String {
 
 /// All of a transaction but its times.
 pub fn show_all(t: &Transaction) -> String {
+    let named = t.grpc.as_ref().map(|grpc| {
+        let texts = [t.service(), t.rpc_method()].map(|text| text.map(<[u8]>::to_vec));
+        // Where the texts lie is nobody's business.
+        (texts, Grpc { service: None, method: None, ..grpc.clone() })
+    });
     format!(
         "{} {:?} {:?} {:?} [{}] [{}] {:?} {:?} {:?}",
         t.protocol,
@@ -104,7 +109,7 @@ pub fn show_all(t: &Transaction) -> String {
         t.completeness,
         show(&t.request),
         show(&t.response),
-        t.grpc,
+        named,
         t.anomalies,
         t.attributes
     )
