@@ -185,15 +185,11 @@ pub fn push_time(out: &mut Vec<u8>, at: Timestamp) {
     out.extend_from_slice(quoted.get(1..TIME - 1).unwrap_or_default());
 }
 
-/// Appends a time in quotes.
-pub fn push_time_quoted(out: &mut Vec<u8>, at: Timestamp) {
-    out.extend_from_slice(&quoted_time(at));
-}
-
 /// Length of a time in quotes.
-const TIME: usize = 32;
+pub const TIME: usize = 32;
 
-fn quoted_time(at: Timestamp) -> [u8; TIME] {
+/// A time in quotes.
+pub fn quoted_time(at: Timestamp) -> [u8; TIME] {
     let nanos = at.nanos();
     let second = nanos.div_euclid(1_000_000_000);
     let fraction = nanos.rem_euclid(1_000_000_000) as u64;
@@ -219,7 +215,7 @@ fn quoted_time(at: Timestamp) -> [u8; TIME] {
 /// Whether all bytes are printable ASCII other than `"` and `\`: such a
 /// string goes into JSON as it is. Eight bytes at a time.
 #[inline]
-fn is_plain(bytes: &[u8]) -> bool {
+pub fn is_plain(bytes: &[u8]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     // High bit of each byte set where that byte is below n (n <= 128), for

@@ -3,12 +3,14 @@
 //! The fields, their order and their meaning are documented in
 //! `docs/output.md` and stay; new ones are added at the end.
 
+mod ends;
+mod lines;
+
 use super::Item;
 use super::write::{
-    push_address, push_json, push_json_or_null, push_json_text, push_number, push_time_quoted,
-    push_u64,
+    TIME, push_json, push_json_or_null, push_json_text, push_number, push_u64, quoted_time,
 };
-use crate::analyze::fields::Fields;
+use crate::analyze::fields::{Field, Fields};
 use crate::analyze::owner::Process;
 use crate::analyze::transaction::{Grpc, Message, Transaction, Value};
 use crate::time::Timestamp;
@@ -18,23 +20,17 @@ use crate::time::Timestamp;
 pub fn write(item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
     let transaction = item.transaction;
     out.reserve(LINE_BYTES);
-    out.extend_from_slice(b"{\"protocol\":");
-    push_json(out, transaction.protocol.as_bytes());
-    out.extend_from_slice(b",\"client\":\"");
-    push_address(out, item.client);
-    out.extend_from_slice(b"\",\"server\":\"");
-    push_address(out, item.server);
-    out.extend_from_slice(b"\",\"connection\":");
-    push_u64(out, item.connection);
-    out.extend_from_slice(b",\"stream\":");
+    out.extend_from_slice(b"{\"protocol\":\"");
+    // One of a few names of our own, without anything to escape.
+    out.extend_from_slice(transaction.protocol.as_bytes());
+    ends::write(item, out);
     push_number(out, transaction.stream.map(u64::from));
     request_line(transaction, out);
     out.extend_from_slice(b",\"status\":");
     push_number(out, transaction.status().map(u64::from));
-    out.extend_from_slice(b",\"grpc\":");
     match &transaction.grpc {
         Some(grpc) => write_grpc(transaction, grpc, out),
-        None => out.extend_from_slice(b"null"),
+        None => out.extend_from_slice(b",\"grpc\":null"),
     }
     times(transaction, out);
     sizes(transaction, out);
@@ -45,6 +41,30 @@ pub fn write(item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(transaction.outcome.name().as_bytes());
     out.extend_from_slice(b"\",\"completeness\":\"");
     out.extend_from_slice(transaction.completeness.name().as_bytes());
+    remarks(item, out);
+}
+
+/// Room for a line without headers: no need to grow the buffer within it.
+const LINE_BYTES: usize = 1024;
+
+fn comma(index: usize, out: &mut Vec<u8>) {
+    if index > 0 {
+        out.push(b',');
+    }
+}
+
+/// Anomalies and all that follows them. Most have none: a constant.
+fn remarks(item: &Item<'_>, out: &mut Vec<u8>) {
+    let transaction = item.transaction;
+    let none = transaction.anomalies.is_empty() && transaction.attributes.is_empty();
+    let processes = item.client_process.is_some() || item.server_process.is_some();
+    if none && item.interface.is_none() && item.comment.is_none() && !processes {
+        out.extend_from_slice(
+            b"\",\"anomalies\":[],\"interface\":null,\"comment\":null,\"attributes\":{},\
+              \"process\":null,\"container\":null}\n",
+        );
+        return;
+    }
     out.extend_from_slice(b"\",\"anomalies\":[");
     for (index, name) in transaction.anomalies.iter().enumerate() {
         comma(index, out);
@@ -59,15 +79,6 @@ pub fn write(item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}");
     owners(item, out);
     out.extend_from_slice(b"}\n");
-}
-
-/// Room for a line without headers: no need to grow the buffer within it.
-const LINE_BYTES: usize = 1024;
-
-fn comma(index: usize, out: &mut Vec<u8>) {
-    if index > 0 {
-        out.push(b',');
-    }
 }
 
 fn request_line(transaction: &Transaction, out: &mut Vec<u8>) {
@@ -86,7 +97,7 @@ fn request_line(transaction: &Transaction, out: &mut Vec<u8>) {
 }
 
 fn write_grpc(transaction: &Transaction, grpc: &Grpc, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"service\":");
+    out.extend_from_slice(b",\"grpc\":{\"service\":");
     push_json_or_null(out, transaction.service());
     out.extend_from_slice(b",\"method\":");
     push_json_or_null(out, transaction.rpc_method());
@@ -107,25 +118,34 @@ fn write_grpc(transaction: &Transaction, grpc: &Grpc, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn time(name: &[u8], at: Option<Timestamp>, out: &mut Vec<u8>) {
-    out.extend_from_slice(name);
-    match at {
-        Some(at) => push_time_quoted(out, at),
-        None => out.extend_from_slice(b"null"),
-    }
-}
-
 fn times(transaction: &Transaction, out: &mut Vec<u8>) {
     let request = transaction.request.as_ref();
     let response = transaction.response.as_ref();
-    time(b",\"start\":", transaction.start(), out);
-    time(b",\"request_end\":", request.and_then(|m| m.end), out);
-    time(b",\"response_start\":", response.and_then(|m| m.start), out);
-    time(b",\"response_end\":", response.and_then(|m| m.end), out);
+    let request = [transaction.start(), request.and_then(|m| m.end)];
+    two_times([b",\"start\":", b",\"request_end\":"], request, out);
+    let response = [response.and_then(|m| m.start), response.and_then(|m| m.end)];
+    two_times([b",\"response_start\":", b",\"response_end\":"], response, out);
     out.extend_from_slice(b",\"latency_ns\":");
     push_number(out, transaction.latency_ns());
     out.extend_from_slice(b",\"duration_ns\":");
     push_number(out, transaction.duration_ns());
+}
+
+/// Writes when a message began and ended: mostly in one packet.
+fn two_times(names: [&[u8]; 2], [begin, end]: [Option<Timestamp>; 2], out: &mut Vec<u8>) {
+    let [first, second] = names;
+    let text = begin.map(quoted_time);
+    time(first, text, out);
+    time(second, if begin == end { text } else { end.map(quoted_time) }, out);
+}
+
+#[inline]
+fn time(name: &[u8], text: Option<[u8; TIME]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    match text {
+        Some(text) => out.extend_from_slice(&text),
+        None => out.extend_from_slice(b"null"),
+    }
 }
 
 fn sizes(transaction: &Transaction, out: &mut Vec<u8>) {
@@ -140,6 +160,11 @@ fn write_headers(transaction: &Transaction, out: &mut Vec<u8>) {
     let response = transaction.response.as_ref();
     fields(b",\"request_headers\":", request.map(|m| &m.head), out);
     fields(b",\"response_headers\":", response.map(|m| &m.head), out);
+    let no_trailers = |message: Option<&Message>| message.is_none_or(|m| m.trailers.is_empty());
+    if no_trailers(request) && no_trailers(response) {
+        out.extend_from_slice(b",\"request_trailers\":[],\"response_trailers\":[]");
+        return;
+    }
     fields(b",\"request_trailers\":", request.map(|m| &m.trailers), out);
     fields(b",\"response_trailers\":", response.map(|m| &m.trailers), out);
 }
@@ -147,19 +172,29 @@ fn write_headers(transaction: &Transaction, out: &mut Vec<u8>) {
 fn fields(name: &[u8], fields: Option<&Fields>, out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out.push(b'[');
-    for (index, field) in fields.into_iter().flat_map(Fields::iter).enumerate() {
-        out.extend_from_slice(if index == 0 { b"[\"" } else { b",[\"" });
-        push_json_text(out, field.name);
-        match field.value {
-            Some(value) => {
-                out.extend_from_slice(b"\",\"");
-                push_json_text(out, value);
-                out.extend_from_slice(b"\"]");
+    if let Some(fields) = fields {
+        lines::write(fields.lines(), out);
+        for field in fields.unlined() {
+            if out.last() != Some(&b'[') {
+                out.push(b',');
             }
-            None => out.extend_from_slice(b"\",null]"),
+            unlined(&field, out);
         }
     }
     out.push(b']');
+}
+
+fn unlined(field: &Field<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"[\"");
+    push_json_text(out, field.name);
+    match field.value {
+        Some(value) => {
+            out.extend_from_slice(b"\",\"");
+            push_json_text(out, value);
+            out.extend_from_slice(b"\"]");
+        }
+        None => out.extend_from_slice(b"\",null]"),
+    }
 }
 
 /// Most captures have none: two constants.
