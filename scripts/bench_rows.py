@@ -91,6 +91,43 @@ def corpora_of(rows):
     return needed
 
 
+def make(path, write, source=None):
+    """Writes a capture that is not there yet, or is older than its source; one that was
+    not finished is not there."""
+    if not path.exists() or (source and path.stat().st_mtime < source.stat().st_mtime):
+        print(f"making {path.name}", file=sys.stderr, flush=True)
+        part = path.with_name(f"part-{path.name}")
+        write(part)
+        part.rename(path)
+    return path
+
+
+def pcapng(source, plain, packets=()):
+    """A capture as pcapng, or the packets of it that a range names."""
+    subprocess.run(["editcap", *(["-r"] if packets else []), "-F", "pcapng", str(source), str(plain), *packets], check=True)
+
+
+def one_frame(source, plain, part):
+    """As `zstd FILE` writes it."""
+    pcapng(source, plain)
+    subprocess.run(["zstd", "-q", "-f", "-3", "-T0", str(plain), "-o", str(part)], check=True)
+
+
+def many_frames(source, plain, part):
+    """Frames of so many bytes, one behind the other."""
+    pcapng(source, plain)
+    with open(plain, "rb") as file, open(part, "wb") as out:
+        while piece := file.read(FRAME_BYTES):
+            out.write(subprocess.run(["zstd", "-q", "-3"], input=piece, capture_output=True, check=True).stdout)
+
+
+def rotate(source, plain, part, index, packets):
+    """One file of a set as a recorder that rotates leaves it."""
+    each = -(-packets // FILES)
+    pcapng(source, plain, [f"{index * each + 1}-{min(packets, (index + 1) * each)}"])
+    subprocess.run(["zstd", "-q", "-f", "-3", str(plain), "-o", str(part)], check=True)
+
+
 class Rows:
     """Runs rows."""
 
@@ -173,35 +210,17 @@ class Rows:
 
     def compressed(self, name, kind):
         """The corpus as pcapng.zst: one frame, many, or several files; made once."""
-        paths = [self.made / f"{name}.{kind}.pcapng.zst"]
-        if kind == "rotated":
-            paths = [self.made / f"{name}.{kind}{index}.pcapng.zst" for index in range(FILES)]
-        if all(path.exists() for path in paths):
-            return paths
-        print(f"making {name} as pcapng.zst ({kind})", file=sys.stderr, flush=True)
         source, plain = self.capture(name), self.made / f"{name}.{kind}.pcapng"
-        subprocess.run(["editcap", "-F", "pcapng", str(source), str(plain)], check=True)
-        if kind == "one":
-            subprocess.run(["zstd", "-q", "-f", "-3", "-T0", str(plain), "-o", str(paths[0])], check=True)
-        elif kind == "many":
-            with open(plain, "rb") as file, open(paths[0], "wb") as out:
-                while piece := file.read(FRAME_BYTES):
-                    out.write(subprocess.run(["zstd", "-q", "-3"], input=piece, capture_output=True, check=True).stdout)
-        else:
-            self.rotate(source, name, paths)
-        plain.unlink()
-        return paths
-
-    def rotate(self, source, name, paths):
-        """A set of files as a recorder that rotates leaves it."""
-        packets = bench_found.found(self.perisco, source)["packets"]
-        each = -(-packets // FILES)
-        for index, path in enumerate(paths):
-            part = self.made / f"{name}.part.pcapng"
-            first, last = index * each + 1, min(packets, (index + 1) * each)
-            subprocess.run(["editcap", "-r", "-F", "pcapng", str(source), str(part), f"{first}-{last}"], check=True)
-            subprocess.run(["zstd", "-q", "-f", "-3", str(part), "-o", str(path)], check=True)
-            part.unlink()
+        try:
+            if kind == "rotated":
+                packets = bench_found.found(self.perisco, source)["packets"]
+                return [make(self.made / f"{name}.{kind}{index}.pcapng.zst",
+                             lambda part, index=index: rotate(source, plain, part, index, packets), source)
+                        for index in range(FILES)]
+            write = one_frame if kind == "one" else many_frames
+            return [make(self.made / f"{name}.{kind}.pcapng.zst", lambda part: write(source, plain, part), source)]
+        finally:
+            plain.unlink(missing_ok=True)
 
     def against_zstd(self, paths, limit):
         """Analysing against decompressing alone."""
@@ -242,10 +261,8 @@ class Rows:
     def uninteresting(self, name):
         """Flows that are not HTTP, on one thread."""
         segment, kind = UNINTERESTING[name]
-        path = self.made / f"uninteresting-{name}.pcap"
-        if not path.exists():
-            print(f"making {path.name}", file=sys.stderr, flush=True)
-            captures.uninteresting(path, UNINTERESTING_BYTES, segment, kind)
+        path = make(self.made / f"uninteresting-{name}.pcap",
+                    lambda part: captures.uninteresting(part, UNINTERESTING_BYTES, segment, kind))
         measure.warm(path)
         size = path.stat().st_size
         commands = {"perisco -j1": self.analyze("--threads", 1, path)}
@@ -279,10 +296,8 @@ class Rows:
         if name == "mixed-10k-conns":
             return self.analyze(self.capture(name)), None, 0, self.capture(name).stat().st_size
         if name in MILLION:
-            path = self.made / f"{name}.pcap"
-            if not path.exists():
-                print(f"making {path.name}", file=sys.stderr, flush=True)
-                captures.connections(path, CONNECTIONS, MILLION[name])
+            path = make(self.made / f"{name}.pcap",
+                        lambda part: captures.connections(part, CONNECTIONS, MILLION[name]))
             return self.analyze(path), None, 0, path.stat().st_size
         with open(self.capture("h1-small"), "rb") as file:
             piece = captures.Repeated(file.read(PIECE_BYTES), close=True)
