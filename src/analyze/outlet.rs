@@ -17,7 +17,7 @@ use crate::time::{Timestamp, earliest};
 
 /// Bytes of sorted lines kept in memory before they go to a temporary file: a
 /// second ([`LATE_NANOS`]) of a hundred thousand transactions with all headers.
-const SORT_BYTES: usize = 128 << 20;
+const SORT_BYTES: usize = 144 << 20;
 
 /// Rounds between two looks for lines that may go out.
 const FLUSH_ROUNDS: u64 = 256;
