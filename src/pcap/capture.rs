@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread::available_parallelism;
 
 use super::Batch;
 use super::compress::Ahead;
@@ -73,6 +74,8 @@ pub struct OpenOptions {
     pub stop: Option<Arc<AtomicBool>>,
     /// Bytes mapped at a time, where it is not the usual.
     pub window_bytes: Option<usize>,
+    /// Threads that may decompress, where it is not one for each processor.
+    pub threads: Option<usize>,
 }
 
 /// An input as it was opened.
@@ -180,13 +183,14 @@ pub(super) fn open_readers(
     let window = options.window_bytes.unwrap_or_else(|| {
         (ALL_WINDOWS_BYTES / inputs.len().max(1)).clamp(MIN_WINDOW_BYTES, WINDOW_BYTES)
     });
-    let ahead = Ahead::among(inputs.len());
+    let threads = options.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+    let ahead = Ahead::among(inputs.len(), threads);
     let mut readers = Vec::with_capacity(inputs.len());
     let mut infos = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.into_iter().enumerate() {
         let name = input.name();
         let (source, size) = open_source(input, window, Stop::new(options.stop.clone()))?;
-        let reader = Reader::open(source, name, index, ahead)?;
+        let reader = Reader::open(source, name, index, &ahead)?;
         infos.push(InputInfo {
             name: reader.name().to_owned(),
             format: reader.describe(),

@@ -1,22 +1,28 @@
 //! Compressed captures: which compression it is, and decompression ahead of
 //! the analysis on a thread of its own.
 //!
-//! The thread hands over pieces through a channel that holds few of them (see
-//! [`Ahead`]), so whatever a small file expands to, memory stays bounded. A decoder that works on several frames at a time would take the
-//! place of [`run`] and send the same pieces in the same order.
+//! The thread hands over pieces, of which few may wait (see [`Ahead`] and
+//! [`room`]), so whatever a small file expands to, memory stays bounded. Of a
+//! zstd file several frames are decompressed at a time ([`team`]), of several
+//! files the next ones while the first is read.
 
 mod decoder;
+mod frames;
+mod room;
+mod team;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use super::error::Fault;
 use super::input::{ByteInput, Stop};
 use decoder::{Decoder, Feed};
+pub(super) use room::Buffer;
+use room::{Lane, Room};
 
 /// Decompressed bytes handed over at a time: half of a typical L2 cache, so
 /// that they are still there when they are analysed.
@@ -74,19 +80,29 @@ impl fmt::Display for Compression {
     }
 }
 
-/// How far a thread runs ahead.
-#[derive(Clone, Copy, Debug)]
+/// How far threads run ahead, and with whom they share the room for it.
+#[derive(Clone)]
 pub(super) struct Ahead {
     piece_bytes: usize,
+    /// Pieces that an input may always have.
     pieces: usize,
+    /// Threads for frames of one file; 0 for several files, of which each has
+    /// one for all of it. Any other number gives the same pieces.
+    team: usize,
+    room: Arc<Room>,
 }
 
 impl Ahead {
-    /// For each of so many inputs that are read together.
-    pub(super) fn among(inputs: usize) -> Self {
+    /// For each of so many inputs that are read together, with so many
+    /// `threads` in all.
+    pub(super) fn among(inputs: usize, threads: usize) -> Self {
+        let room = Room::new(threads);
+        let team = if inputs <= 1 { threads.max(1) } else { 0 };
         match inputs {
-            ..=INPUTS_AHEAD => Self { piece_bytes: PIECE_BYTES, pieces: PIECES_AHEAD },
-            _ => Self { piece_bytes: STEP_BYTES, pieces: 0 },
+            ..=INPUTS_AHEAD => {
+                Self { piece_bytes: PIECE_BYTES, pieces: PIECES_AHEAD + 1, team, room }
+            }
+            _ => Self { piece_bytes: STEP_BYTES, pieces: 1, team, room },
         }
     }
 }
@@ -94,7 +110,7 @@ impl Ahead {
 /// What the decompressing thread says.
 enum Piece {
     /// [`HEADROOM`] unused bytes, then decompressed ones.
-    Bytes(Vec<u8>),
+    Bytes(Buffer),
     /// All was decompressed, or a stop is due.
     End { stopped: bool },
     /// Decompression cannot go on, at this offset of the compressed file.
@@ -104,7 +120,7 @@ enum Piece {
 /// What the receiver of pieces gets.
 pub(super) enum Received {
     /// [`HEADROOM`] unused bytes, then decompressed ones.
-    Bytes(Vec<u8>),
+    Bytes(Buffer),
     /// Nothing yet.
     Nothing,
     /// The end; `stopped` where it was not the end of the data.
@@ -134,16 +150,19 @@ impl Decompressed {
         compression: Compression,
         input: ByteInput,
         stop: Stop,
-        ahead: Ahead,
+        ahead: &Ahead,
     ) -> io::Result<Self> {
-        let (sender, pieces) = sync_channel(ahead.pieces);
+        // What is in it is bounded by what `lane` gives leave for.
+        let (sender, pieces) = channel();
         let position = Arc::new(AtomicU64::new(0));
         let gone = Arc::new(AtomicBool::new(false));
         let live = input.live();
+        let lane = Lane::new(&ahead.room, ahead.pieces, gone.clone());
         let feed = Feed::new(input, stop, position.clone(), gone.clone());
+        let ahead = ahead.clone();
         std::thread::Builder::new()
             .name(format!("perisco-{compression}"))
-            .spawn(move || run(compression, feed, ahead.piece_bytes, &sender))?;
+            .spawn(move || run(compression, feed, &ahead, &lane, &sender))?;
         Ok(Self { compression, pieces, position, gone, live })
     }
 
@@ -165,7 +184,10 @@ impl Decompressed {
     /// The next piece, waited for as long as `wait`.
     pub(super) fn receive(&mut self, wait: Duration) -> Received {
         match self.pieces.recv_timeout(wait) {
-            Ok(Piece::Bytes(bytes)) => Received::Bytes(bytes),
+            Ok(Piece::Bytes(mut bytes)) => {
+                bytes.arrive();
+                Received::Bytes(bytes)
+            }
             Ok(Piece::End { stopped }) => Received::End { stopped },
             Ok(Piece::Failed(fault, offset)) => Received::Failed(fault, offset),
             Err(RecvTimeoutError::Timeout) => Received::Nothing,
@@ -187,7 +209,14 @@ impl Drop for Decompressed {
 }
 
 /// Decompresses until the end, damage, a stop, or until nobody listens.
-fn run(compression: Compression, feed: Feed, piece_bytes: usize, sender: &SyncSender<Piece>) {
+fn run(compression: Compression, feed: Feed, ahead: &Ahead, lane: &Lane, sender: &Sender<Piece>) {
+    let feed = match compression {
+        Compression::Zstd if ahead.team > 0 && !feed.live() => {
+            let Some(rest) = team::run(feed, ahead, lane, sender) else { return };
+            rest
+        }
+        _ => feed,
+    };
     let mut decoder = match Decoder::new(compression, feed) {
         Ok(decoder) => decoder,
         Err(error) => {
@@ -196,16 +225,32 @@ fn run(compression: Compression, feed: Feed, piece_bytes: usize, sender: &SyncSe
             return;
         }
     };
-    loop {
-        let mut buffer = Vec::with_capacity(HEADROOM + piece_bytes);
-        buffer.resize(HEADROOM, 0);
-        let last = fill(compression, &mut decoder, &mut buffer, HEADROOM + piece_bytes);
-        if buffer.len() > HEADROOM && sender.send(Piece::Bytes(buffer)).is_err() {
+    fill_pieces(
+        compression,
+        &mut decoder,
+        ahead.piece_bytes,
+        || lane.piece(ahead.piece_bytes).map(|lease| lane.buffer(ahead.piece_bytes).with(lease)),
+        |piece| sender.send(piece).is_ok(),
+    );
+}
+
+/// Sends all that the decoder has, and how it ended, in buffers of
+/// `piece_bytes`; ends early where there is no buffer or nobody listens.
+fn fill_pieces(
+    compression: Compression,
+    decoder: &mut Decoder,
+    piece_bytes: usize,
+    buffer: impl Fn() -> Option<Buffer>,
+    send: impl Fn(Piece) -> bool,
+) {
+    while let Some(mut buffer) = buffer() {
+        let last = fill(compression, decoder, &mut buffer.bytes, HEADROOM + piece_bytes);
+        if buffer.bytes.len() > HEADROOM && !send(Piece::Bytes(buffer)) {
             return;
         }
         if let Some(last) = last {
             // Nobody listening any more is no trouble.
-            sender.send(last).ok();
+            send(last);
             return;
         }
     }

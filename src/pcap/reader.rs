@@ -77,7 +77,7 @@ impl Reader {
         source: Source,
         name: String,
         file: usize,
-        ahead: Ahead,
+        ahead: &Ahead,
     ) -> Result<Self, PcapError> {
         let mut source = source;
         let mut inside = None;

@@ -10,7 +10,7 @@ use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::compress::{Ahead, Compression, Decompressed, HEADROOM, Received};
+use super::compress::{Ahead, Buffer, Compression, Decompressed, HEADROOM, Received};
 use super::error::Fault;
 use super::input::{ByteInput, Got, Stop, TICK};
 use super::map::Window;
@@ -29,6 +29,7 @@ const LOAD_BYTES: usize = 1 << 20;
 /// Bytes that packets lie in.
 enum Chunk {
     Owned(Vec<u8>),
+    Decompressed(Buffer),
     Mapped(Window),
 }
 
@@ -36,6 +37,7 @@ impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes,
+            Self::Decompressed(buffer) => buffer.as_ref(),
             Self::Mapped(window) => window.as_ref(),
         }
     }
@@ -117,13 +119,13 @@ impl Source {
     pub(super) fn decompress(
         self,
         compression: Compression,
-        ahead: Ahead,
+        ahead: &Ahead,
     ) -> std::io::Result<Self> {
         let input = match self.kind {
             Kind::Memory => {
                 let bytes = Arc::try_unwrap(self.chunk).map(|chunk| match chunk {
                     Chunk::Owned(bytes) => bytes,
-                    Chunk::Mapped(window) => window.as_ref().to_vec(),
+                    other => other.as_ref().to_vec(),
                 });
                 ByteInput::memory(bytes.unwrap_or_default())
             }
@@ -340,22 +342,21 @@ impl Source {
             Received::Failed(fault, offset) => return Filled::Failed(fault, Some(offset)),
         };
         let left = self.bytes();
-        let start = match HEADROOM.checked_sub(left.len()) {
+        let (start, chunk) = match HEADROOM.checked_sub(left.len()) {
             Some(start) => {
-                if let Some(front) = piece.get_mut(start..HEADROOM) {
+                if let Some(front) = piece.bytes_mut().get_mut(start..HEADROOM) {
                     front.copy_from_slice(left);
                 }
-                start
+                (start, Chunk::Decompressed(piece))
             }
             None => {
                 let mut joined = left.to_vec();
-                joined.extend_from_slice(piece.get(HEADROOM..).unwrap_or_default());
-                piece = joined;
-                0
+                joined.extend_from_slice(piece.as_ref().get(HEADROOM..).unwrap_or_default());
+                (0, Chunk::Owned(joined))
             }
         };
-        (self.start, self.end) = (start, piece.len());
-        self.chunk = Arc::new(Chunk::Owned(piece));
+        (self.start, self.end) = (start, chunk.as_ref().len());
+        self.chunk = Arc::new(chunk);
         Filled::More
     }
 }

@@ -158,10 +158,12 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     let stop = stop::flag()?;
     let inputs: Vec<Input> =
         args.files.iter().map(|path| Input::from_arg(path.as_os_str())).collect();
-    let capture = Capture::open(
-        inputs,
-        OpenOptions { stop: Some(Arc::clone(&stop)), ..OpenOptions::default() },
-    )?;
+    let open = OpenOptions {
+        stop: Some(Arc::clone(&stop)),
+        threads: Some(options.threads),
+        ..OpenOptions::default()
+    };
+    let capture = Capture::open(inputs, open)?;
     let live = capture.is_live();
     let progress = Progress::new(&capture, !args.no_progress);
     let color = use_color(args.color, args.output.as_deref());

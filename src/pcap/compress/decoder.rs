@@ -57,12 +57,39 @@ impl Feed {
         }
     }
 
-    /// Has no bytes.
-    fn nothing() -> Self {
-        let input = ByteInput::memory(Vec::new());
-        let mut feed = Self::new(input, Stop::default(), Arc::default(), Arc::default());
-        feed.at_end = true;
-        feed
+    /// Of bytes that are all there.
+    pub(super) fn memory(bytes: Vec<u8>) -> Self {
+        Self {
+            input: ByteInput::memory(Vec::new()),
+            stop: Stop::default(),
+            start: 0,
+            end: bytes.len(),
+            buffer: bytes,
+            consumed: 0,
+            position: Arc::default(),
+            gone: Arc::default(),
+            at_end: true,
+            stopped: false,
+        }
+    }
+
+    /// Whether bytes may come at any time.
+    pub(super) fn live(&self) -> bool {
+        self.input.live()
+    }
+
+    /// Puts the last bytes that were consumed back.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let buffered = self.buffered().to_vec();
+        self.input.unread(&buffered);
+        self.input.unread(bytes);
+        (self.start, self.end) = (0, 0);
+        self.at_end = false;
+        self.consumed -= bytes.len() as u64;
+        self.position.store(self.consumed, Ordering::Relaxed);
     }
 
     /// Bytes consumed so far.
@@ -90,6 +117,9 @@ impl Feed {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
+        }
+        if self.at_end {
+            return Ok(false);
         }
         let Some(room) = self.buffer.get_mut(self.end..).filter(|room| !room.is_empty()) else {
             return Ok(true);
@@ -183,6 +213,30 @@ impl Decoder {
         })
     }
 
+    /// The same decoder for another `feed`: its tables and windows are there.
+    ///
+    /// # Errors
+    /// As [`Decoder::new`].
+    pub(super) fn with(self, feed: Feed) -> io::Result<Self> {
+        Ok(match self {
+            Self::Zstd(Zstd { decoder, .. }) => {
+                Self::Zstd(Zstd { feed, decoder, wanted: 0, between: true })
+            }
+            Self::Gzip(_) => Self::new(Compression::Gzip, feed)?,
+            Self::Lz4(_) => Self::new(Compression::Lz4, feed)?,
+        })
+    }
+
+    /// Appends what whole zstd frames decompress to, for which there is room,
+    /// at once: then it needs no window of its own. False where anything is
+    /// wrong with them; the decoder is of no use after that.
+    pub(super) fn whole(&mut self, frames: &[u8], out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Zstd(zstd) => zstd.whole(frames, out).unwrap_or(false),
+            _ => false,
+        }
+    }
+
     /// What it reads from.
     pub(super) fn feed(&self) -> &Feed {
         match self {
@@ -237,6 +291,22 @@ impl Zstd {
         let mut decoder = zstd::stream::raw::Decoder::new()?;
         decoder.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
         Ok(Self { feed, decoder, wanted: 0, between: true })
+    }
+
+    fn whole(&mut self, frames: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
+        let begin = out.len();
+        let mut input = InBuffer::around(frames);
+        let mut output = OutBuffer::around_pos(out, begin);
+        let mut wanted = 0;
+        while input.pos() < frames.len() {
+            let before = input.pos();
+            self.decoder.reinit()?;
+            wanted = self.decoder.run(&mut input, &mut output)?;
+            if wanted != 0 || input.pos() == before {
+                return Ok(false);
+            }
+        }
+        Ok(wanted == 0)
     }
 
     /// The decoder is given just what it asks for, one block at a time: what
@@ -305,7 +375,7 @@ impl Gzip {
             [] => Ok(false),
             [0x1f, 0x8b] => {
                 // `reset` wants the reader by value, so it is taken out first.
-                let feed = self.decoder.reset(Feed::nothing());
+                let feed = self.decoder.reset(Feed::memory(Vec::new()));
                 self.decoder.reset(feed);
                 Ok(true)
             }

@@ -213,3 +213,55 @@ fn an_unread_rest_does_not_hang() {
     assert!(!batch.packets.is_empty());
     assert!(batch.packets.iter().all(|packet| batch.bytes(packet).len() >= 100));
 }
+
+/// Several frames are decompressed at a time: it must not matter how many, nor
+/// that one of them is too long for that.
+#[test]
+fn any_number_of_decompressing_threads_is_the_same() {
+    let small = plain();
+    let noise: Vec<u8> = small.iter().cycle().skip(1000).take(60_000).copied().collect();
+    // 24 MB, in which no match is near enough for a window of 32 KiB.
+    let large: Vec<&[u8]> = std::iter::repeat_n(&noise[..], 400).collect();
+    let packets: Vec<(u32, u32, u32, &[u8])> =
+        large.iter().map(|bytes| (9, 0, bytes.len() as u32, *bytes)).collect();
+    let long = pcap(0xa1b2_c3d4, false, 65_535, 1, &packets).split_off(24);
+    let mut narrow = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    narrow.set_parameter(zstd::zstd_safe::CParameter::WindowLog(15)).unwrap();
+    narrow.write_all(&long).unwrap();
+    let long = narrow.finish().unwrap();
+    assert!(long.len() > 17 << 20, "{}", long.len());
+    let frames = in_frames(&small, zstd, &skippable());
+    let behind = in_frames(&small[24..], zstd, b"");
+    let whole = [&frames[..], &long, &behind].concat();
+    let mut damaged = whole.clone();
+    damaged[frames.len() / 2..][..16].fill(0xa5);
+    let files = [&whole[..], &whole[..whole.len() - 7], &frames[..frames.len() - 30], &damaged];
+    for bytes in files {
+        let file = file_of(bytes);
+        let read = |threads| {
+            let options = OpenOptions { threads: Some(threads), ..OpenOptions::default() };
+            let mut capture = Capture::open(vec![path_input(&file)], options).unwrap();
+            let (mut all, mut batch, mut cuts) = (Everything::default(), Batch::default(), vec![]);
+            loop {
+                let more = capture.next_batch(&mut batch).unwrap();
+                cuts.push(batch.packets.len());
+                all.add(&batch);
+                if !more {
+                    return (all, cuts);
+                }
+            }
+        };
+        let (one, cuts) = read(1);
+        assert!(one.packets.len() > 1000);
+        for threads in [2, 3, 8] {
+            let (several, same) = read(threads);
+            assert!(several.packets == one.packets, "{threads} threads");
+            assert_eq!(several.damage, one.damage, "{threads} threads");
+            assert_eq!(same, cuts, "{threads} threads");
+        }
+    }
+    let mut capture =
+        Capture::open(vec![path_input(&file_of(&whole))], OpenOptions::default()).unwrap();
+    let all = Everything::read(&mut capture);
+    assert_eq!((all.packets.len(), all.damage.len()), (3000 + 400 + 3000, 0));
+}
