@@ -54,8 +54,9 @@ pub const PENDING_PER_FLOW: usize = 10_000;
 /// are given up as truncated.
 pub const STATE_BYTES_PER_FLOW: usize = 16 << 20;
 
-/// Connections tracked at once. Above it the longest idle are closed.
-pub const FLOWS: usize = 1_000_000;
+/// Connections tracked at once. Above it the longest idle are closed. A million
+/// and what the shards differ by.
+pub const FLOWS: usize = 1 << 20;
 
 /// Nanoseconds without a packet after which a connection is given up.
 /// Two minutes past the two hours of a default TCP keep-alive.

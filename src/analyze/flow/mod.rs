@@ -6,6 +6,7 @@
 //! its request, however packets were mixed in the capture. What does not
 //! come is given up as a gap of exact length, by the rules of [`give_up`].
 
+pub mod begun;
 mod calm;
 pub mod closed;
 mod deliver;

@@ -6,8 +6,10 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::analyze::flow::Flow;
+use crate::analyze::flow::begun::Begun;
 use crate::analyze::flow::closed::Closed;
 use crate::analyze::flow::key::FlowKey;
+use crate::time::Timestamp;
 
 /// Index of a flow in its table; valid until the flow is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +23,8 @@ enum Slot {
     Flow(Box<Flow>),
     /// In place, so that nothing else need be loaded to tell whose it is.
     Closed(Closed),
+    /// Likewise.
+    Begun(Begun),
 }
 
 impl Slot {
@@ -30,6 +34,7 @@ impl Slot {
             Self::Free => None,
             Self::Flow(flow) => Some(&flow.key),
             Self::Closed(closed) => Some(&closed.key),
+            Self::Begun(begun) => Some(&begun.key),
         }
     }
 }
@@ -94,8 +99,17 @@ impl FlowTable {
 
     /// Adds a flow under its key, which no flow must have.
     pub fn insert(&mut self, flow: Flow) -> FlowId {
-        let key = flow.key;
         let slot = Slot::Flow(self.boxed(flow));
+        self.insert_slot(slot)
+    }
+
+    /// Adds a connection that has only begun, likewise.
+    pub fn insert_small(&mut self, begun: Begun) -> FlowId {
+        self.insert_slot(Slot::Begun(begun))
+    }
+
+    fn insert_slot(&mut self, slot: Slot) -> FlowId {
+        let key = slot.key().copied();
         let id = match self.free.pop() {
             Some(id) => id,
             None => {
@@ -104,6 +118,7 @@ impl FlowTable {
             }
         };
         self.put(id, slot);
+        let Some(key) = key else { return id };
         self.set_recent(&key, id);
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hasher.hash_one(key), id, |id| {
@@ -136,16 +151,22 @@ impl FlowTable {
         }
     }
 
-    /// Puts a flow in the place of a closed one, whose key it has.
+    /// Puts a flow in the place of a closed one, or of one that has only begun,
+    /// whose key it has.
     pub fn reopen(&mut self, id: FlowId, flow: Flow) {
         let slot = Slot::Flow(self.boxed(flow));
         self.put(id, slot);
     }
 
-    /// Forgets a closed connection.
+    /// Puts a connection that has only begun in the place of a closed one.
+    pub fn reopen_small(&mut self, id: FlowId, begun: Begun) {
+        self.put(id, Slot::Begun(begun));
+    }
+
+    /// Forgets a connection that is closed or has only begun.
     pub fn forget(&mut self, id: FlowId) {
         self.detach(id);
-        if self.closed(id).is_some() {
+        if self.closed(id).is_some() || self.begun(id).is_some() {
             self.put(id, Slot::Free);
             self.free.push(id);
         }
@@ -216,6 +237,32 @@ impl FlowTable {
         }
     }
 
+    /// A connection of which only a SYN is kept.
+    pub fn begun(&self, id: FlowId) -> Option<&Begun> {
+        match self.slots.get(id.0 as usize)? {
+            Slot::Begun(begun) => Some(begun),
+            _ => None,
+        }
+    }
+
+    /// Numbers a connection.
+    pub fn number(&mut self, id: FlowId, number: u64) {
+        match self.slots.get_mut(id.0 as usize) {
+            Some(Slot::Flow(flow)) => flow.number = number,
+            Some(Slot::Begun(begun)) => begun.number = number,
+            _ => {}
+        }
+    }
+
+    /// Number of the first packet of a connection that is not closed.
+    pub fn first_packet(&self, id: FlowId) -> Option<u64> {
+        match self.slots.get(id.0 as usize)? {
+            Slot::Flow(flow) => Some(flow.first_packet),
+            Slot::Begun(begun) => Some(begun.packet),
+            _ => None,
+        }
+    }
+
     /// How many flows have their key.
     pub fn len(&self) -> usize {
         self.index.len()
@@ -230,6 +277,17 @@ impl FlowTable {
     pub fn open_ids(&self) -> Vec<FlowId> {
         let id_of = |(index, slot): (usize, &Slot)| match slot {
             Slot::Flow(flow) if flow.closed.is_none() && !flow.over => {
+                Some(FlowId(u32::try_from(index).ok()?))
+            }
+            _ => None,
+        };
+        self.slots.iter().enumerate().filter_map(id_of).collect()
+    }
+
+    /// Ids of those that have only begun, longer ago than `limit`, likewise.
+    pub fn idle_small(&self, now: Option<Timestamp>, limit: i64) -> Vec<FlowId> {
+        let id_of = |(index, slot): (usize, &Slot)| match slot {
+            Slot::Begun(begun) if begun.is_idle(now, limit) => {
                 Some(FlowId(u32::try_from(index).ok()?))
             }
             _ => None,

@@ -55,6 +55,9 @@ impl Shard {
             self.table.forget(id);
             return None;
         }
+        if self.keep_small(Some(id), segment, work).is_some() {
+            return None;
+        }
         self.table.reopen(id, Flow::new(segment));
         self.fresh.push((segment.packet, id));
         Some(id)

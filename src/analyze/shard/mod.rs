@@ -1,9 +1,11 @@
 //! One part of all flows: its table, what it has finished, its reports.
 //!
-//! A shard works alone on its segments of a round. `closing` is for connections
+//! A shard works alone on its segments of a round. `begun` is for connections
+//! of which only a SYN was seen, `closing` is for connections
 //! that have closed, `notes` keeps what packet comments say, `output` reports
 //! what its flows have finished, `upkeep` keeps time and limits.
 
+mod begun;
 mod closing;
 mod notes;
 mod output;
@@ -187,8 +189,8 @@ impl Shard {
         self.take_output(id, segment.packet, work.run, closed);
     }
 
-    /// Begins the connection of a segment, where it may begin one; the one
-    /// that has its key is over.
+    /// Begins the connection of a segment, where it may begin one and has to be
+    /// a flow; the one that has its key is over, or has only begun.
     #[inline(never)]
     fn begin(
         &mut self,
@@ -201,7 +203,11 @@ impl Shard {
             if let Some(closed) = self.table.closed(id).copied() {
                 return self.begin_after(id, &closed, segment, work);
             }
+            self.enlarge(id, work);
             let flow = self.table.get(id)?;
+            if flow.goes_on(segment, run.options.limits.idle_nanos) {
+                return Some(id);
+            }
             let replaced = flow.is_over(segment.at) || flow.is_replaced_by(segment);
             let end = if replaced { End::Replaced } else { End::Idle };
             self.close(id, end, segment.packet, work);
@@ -212,6 +218,9 @@ impl Shard {
         if self.table.len() >= run.options.limits.flows.div_ceil(SHARDS) {
             self.evict(work);
         }
+        if self.keep_small(None, segment, work).is_some() {
+            return None;
+        }
         let id = self.table.insert(Flow::new(segment));
         self.fresh.push((segment.packet, id));
         Some(id)
@@ -219,6 +228,7 @@ impl Shard {
 
     /// Ends a flow and frees its key; its totals are reported in the next round.
     fn close(&mut self, id: FlowId, end: End, packet: u64, work: &Work<'_>) {
+        self.enlarge(id, work);
         if let Some(flow) = self.table.get_mut(id) {
             flow.over = true;
             work.with_context(&mut self.output, |context| flow.finish(end, context));
@@ -250,9 +260,7 @@ impl Shard {
     fn take_numbers(&mut self) {
         let Self { fresh, numbers, table, .. } = self;
         for ((_, id), number) in fresh.drain(..).zip(numbers.drain(..)) {
-            if let Some(flow) = table.get_mut(id) {
-                flow.number = number;
-            }
+            table.number(id, number);
         }
     }
 
@@ -266,11 +274,13 @@ impl Shard {
             .table
             .ids()
             .into_iter()
-            .filter_map(|id| self.table.get(id).map(|flow| (flow.first_packet, id)))
+            .filter_map(|id| Some((self.table.first_packet(id)?, id)))
             .collect();
         flows.sort_unstable();
         for (_, id) in flows {
-            self.close(id, End::CaptureEnd, u64::MAX, &work);
+            if !self.end_small(id, End::CaptureEnd, &work) {
+                self.close(id, End::CaptureEnd, u64::MAX, &work);
+            }
         }
         self.report(run);
     }

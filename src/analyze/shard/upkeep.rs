@@ -47,6 +47,11 @@ impl Shard {
         let (mut held, mut state) = (0, 0);
         let mut by_age = Vec::new();
         self.forget_closed(true, work);
+        for id in self.table.idle_small(round.now, limits.idle_nanos) {
+            if !self.end_small(id, End::Idle, work) {
+                self.close(id, End::Idle, packet, work);
+            }
+        }
         for id in self.table.open_ids() {
             let Some(flow) = self.table.get(id) else { continue };
             if flow.is_idle(round.now, limits.idle_nanos) {
@@ -103,7 +108,8 @@ impl Shard {
             .into_iter()
             .filter_map(|id| {
                 let open = self.table.get(id).map(|flow| (flow.closed.is_none(), flow.last, id));
-                open.or_else(|| self.table.closed(id).map(|closed| (false, closed.at, id)))
+                open.or_else(|| self.table.begun(id).map(|begun| (true, begun.at, id)))
+                    .or_else(|| self.table.closed(id).map(|closed| (false, closed.at, id)))
             })
             .collect();
         by_age.sort_unstable();
@@ -113,9 +119,10 @@ impl Shard {
             if open {
                 self.hit("flows");
             }
-            match self.table.closed(id) {
-                Some(_) => self.table.forget(id),
-                None => self.close(id, End::Limit, packet, work),
+            if self.table.closed(id).is_some() {
+                self.table.forget(id);
+            } else if !self.end_small(id, End::Limit, work) {
+                self.close(id, End::Limit, packet, work);
             }
         }
     }
