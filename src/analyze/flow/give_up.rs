@@ -23,7 +23,7 @@ impl Flow {
     pub(super) fn give_up_due(&mut self, now: Option<Timestamp>, context: &mut Context<'_, '_>) {
         if !self.settled {
             let waited = now.zip(self.first).map_or(0, |(now, first)| now.since(first));
-            if waited < SETTLE_NANOS || !self.halves.iter().any(|half| half.seen) {
+            if waited < SETTLE_NANOS || self.has_only_begun() {
                 return;
             }
             self.settle(context);
@@ -46,6 +46,15 @@ impl Flow {
                 self.pump(context);
             }
         }
+    }
+
+    /// Whether nothing waits to be handed on, and SYNs, perhaps sent again, are
+    /// all that told where directions begin: an answer may take seconds.
+    fn has_only_begun(&self) -> bool {
+        self.reset.is_none()
+            && self.halves.iter().all(|half| {
+                !half.seen || half.isn.is_some() && half.held.is_empty() && half.close.is_none()
+            })
     }
 
     fn due(

@@ -333,6 +333,23 @@ fn one_direction_alone_has_exact_gaps_for_the_other() {
     assert_eq!(flow.counts.gap_bytes, [12, 0, 0]);
 }
 
+/// The answer to the first was lost, or the server had no time: an incident
+/// is full of them.
+#[test]
+fn a_handshake_whose_syn_was_sent_again_is_whole() {
+    for answered in [1_001, 3_500, 7_001] {
+        let again = [1_000, 3_000, 7_000].into_iter().filter(|at| *at < answered);
+        let again = again.map(|millis| Packet { millis, ..packet(true, SYN, 0, 0, b"") });
+        let rest = exchange().into_iter().skip(1);
+        let rest = rest.map(|packet| Packet { millis: answered, ..packet });
+        let packets: Vec<_> = exchange().into_iter().take(1).chain(again).chain(rest).collect();
+        let (lines, flow) = replay(&packets);
+        assert_eq!(lines.first().unwrap(), ">GET /abc", "{answered} ms: {lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.contains("late")).count(), 0, "{lines:?}");
+        assert_eq!(flow.counts.gap_bytes, [0; 3]);
+    }
+}
+
 #[test]
 fn data_in_the_syn_counts() {
     let packets = [
