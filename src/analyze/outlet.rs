@@ -15,16 +15,21 @@ use crate::analyze::report::{Format, csv};
 use crate::analyze::shard::{Lines, LogEvent, Shard};
 use crate::time::{Timestamp, earliest};
 
-/// Bytes of sorted lines kept in memory before they go to a temporary file: a
-/// second ([`LATE_NANOS`]) of a hundred thousand transactions with all headers.
+/// Bytes of sorted lines kept in memory before they go to a temporary file, as
+/// they do where an old transaction stays open and all later ones wait for it.
 const SORT_BYTES: usize = 144 << 20;
 
-/// Rounds between two looks for lines that may go out.
+/// Rounds between two looks for lines that may go out, at most.
 const FLUSH_ROUNDS: u64 = 256;
 
+/// Connections of which each is looked at, for open transactions, in about a
+/// third of the time that a round takes.
+const LOOK_CONNECTIONS: u64 = 1024;
+
 /// Lines wait this long for earlier ones, in nanoseconds: captures from
-/// several CPUs mix by milliseconds.
-const LATE_NANOS: i64 = 1_000_000_000;
+/// several CPUs mix by milliseconds. A longer wait is dear: what was written
+/// before it is no more in the processor's caches when it goes out.
+const LATE_NANOS: i64 = 100_000_000;
 
 /// A transaction open longer than this does not hold back the lines of
 /// others on a live stream, in nanoseconds; it comes out of order.
@@ -50,6 +55,7 @@ pub struct Outlet<'a> {
     /// Connections that began in the round: first packet and shard.
     fresh: Vec<(u64, usize)>,
     sorter: Sorter,
+    /// Rounds since lines were last let out.
     rounds: u64,
     buffer: Vec<u8>,
 }
@@ -95,7 +101,8 @@ impl<'a> Outlet<'a> {
             self.take(told, false)?;
         }
         self.rounds += 1;
-        if now.live || self.rounds.is_multiple_of(FLUSH_ROUNDS) || self.sorter.is_filling() {
+        if now.live || self.rounds >= FLUSH_ROUNDS || self.is_worth_a_look() {
+            self.rounds = 0;
             (self.control.progress)(now.position);
             self.let_out(now)?;
         }
@@ -115,6 +122,15 @@ impl<'a> Outlet<'a> {
         let late = self.sorter.late();
         self.sorter.finish(self.out)?;
         Ok(late)
+    }
+
+    /// Whether many lines wait, and all connections are soon looked at for open
+    /// transactions, beside what the rounds took.
+    fn is_worth_a_look(&self) -> bool {
+        self.sorter.is_filling() && {
+            let connections = self.shards.iter().map(|shard| lock(shard).connections());
+            connections.sum::<usize>() as u64 <= self.rounds * LOOK_CONNECTIONS
+        }
     }
 
     fn shards(&self, bits: u64) -> impl Iterator<Item = &'a Mutex<Shard>> + use<'a> {

@@ -244,6 +244,11 @@ impl Shard {
         !(self.fresh.is_empty() && self.lines.keys.is_empty() && self.events.is_empty())
     }
 
+    /// Connections that it keeps.
+    pub fn connections(&self) -> usize {
+        self.table.len()
+    }
+
     /// Adds the connections that have no number yet, in the order of their
     /// first packets: that packet, and this shard's index.
     pub fn list_fresh(&self, to: &mut Vec<(u64, usize)>) {

@@ -57,6 +57,9 @@ impl SortError {
     }
 }
 
+/// Bytes of lines that come between two times that some are let out.
+const LET_OUT_BYTES: usize = 4 << 20;
+
 /// A line that waits.
 #[derive(Clone, Copy)]
 struct Entry {
@@ -107,11 +110,10 @@ impl Sorter {
         self.store.held() + self.entries.len() * size_of::<Entry>()
     }
 
-    /// Whether so much is held that it is time to let lines out, lest they have
-    /// to go to files.
+    /// Whether so much has come that it is time to let lines out, before the
+    /// first of them have left the processor's caches.
     pub fn is_filling(&self) -> bool {
-        let used = self.store.used();
-        used > self.memory_limit / 4 && used > self.used_before + self.memory_limit / 16
+        self.store.used() > self.used_before + LET_OUT_BYTES.min(self.memory_limit / 16)
     }
 
     /// Takes a line.

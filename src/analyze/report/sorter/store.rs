@@ -4,9 +4,9 @@
 //! second, so they are not copied where a buffer of them can change hands. A
 //! buffer goes when the last of its lines does, and is then filled again.
 
-/// Bytes of a buffer: many hundred lines, which finished together and so go
+/// Bytes of a buffer: a hundred lines or more, which finished together and so go
 /// together.
-const BUFFER_BYTES: usize = 512 << 10;
+const BUFFER_BYTES: usize = 128 << 10;
 /// Buffers that the memory limit has room for at least; the smaller is the size.
 const BUFFERS: usize = 16;
 /// Emptied buffers kept to be filled again: many lines are let out at a
