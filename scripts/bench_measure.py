@@ -158,7 +158,7 @@ def machine():
         "cpu": model[1] if model else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(int(memory[1]) / 1e6) if memory else 0,
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "system": release,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
