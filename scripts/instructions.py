@@ -232,23 +232,27 @@ def threads_of(binary, name, count, work):
     return [total for total, _ in totals if total], stages
 
 
+# What one thread does however many there are: it reads, and finds out whose each packet is.
+SERIAL = ("walk", "packet", "share")
+
+
 def scaling(arguments, work):
-    """How far more threads could help: the thread with the most instructions is the bound."""
-    print(f"{'case':18}{'threads':>8}{'all':>16}{'largest':>16}{'bound':>8}  each thread, in % of all with one")
+    """How far more threads could help, by what they can share and what they cannot."""
+    print(f"{'case':18}{'threads':>8}{'all':>16}{'serial':>16}{'bound':>8}  each thread, in % of all with one")
     for name in arguments.case:
         alone = None
         for count in SCALING_THREADS:
             each, stages = threads_of(arguments.perisco, name, count, work)
             alone = alone or sum(each)
+            serial = sum(stages.get(stage, 0) for stage in SERIAL)
+            bound = alone / max(sum(each) / count, serial)
             shares = " ".join(f"{one / alone * 100:.1f}" for one in each)
-            parts = ", ".join(f"{stage} {cost / each[0] * 100:.0f} %" for stage, cost in
-                              sorted(stages.items(), key=lambda item: -item[1]) if cost * 100 >= each[0])
-            print(f"{name:18}{count:>8}{sum(each):>16,}{each[0]:>16,}{alone / each[0]:>7.2f}x  {shares}\n"
-                  f"{'':18}{'':>8}  the largest: {parts}", flush=True)
-    print("bound: all instructions with one thread (decompression has one of its own) / those of the busiest\n"
-          "of so many. No speed-up can be larger with this division of the work, which valgrind's scheduler\n"
-          "disturbs; waiting for each other makes it smaller. Threads that wait spin a little, which is counted.\n"
-          "What only the largest does, however many there are, is the serial section.")
+            print(f"{name:18}{count:>8}{sum(each):>16,}{serial:>16,}{bound:>7.2f}x  {shares}", flush=True)
+    print(f"serial: {', '.join(SERIAL)} of the thread with most; what it waits, spinning, is counted too.\n"
+          "bound: all instructions with one thread / the larger of what is serial and of all by the number\n"
+          "of threads. No speed-up can be larger with this division of the work; caches and waiting make it\n"
+          "smaller. What each thread takes is as valgrind lets them run, one at a time: the first one takes\n"
+          "from the others what they would have had.")
     return 0
 
 

@@ -81,6 +81,16 @@ fn fragments_change_nothing_for_any_number_of_threads() {
         let found = jsonl(&cut, threads);
         assert!(expected == found, "{threads} threads: {}", difference(&expected, &found));
     }
+    // A summary lets the thread that reads work ahead.
+    let summary = |threads| {
+        let inputs = vec![common::in_memory("one.pcap", write_pcap(&cut))];
+        String::from_utf8(analyze(inputs, &options(Format::Json, threads)).bytes).expect("UTF-8")
+    };
+    let expected = summary(1);
+    for threads in [2, 3, 4] {
+        let found = summary(threads);
+        assert!(expected == found, "{threads} threads: {}", difference(&expected, &found));
+    }
 }
 
 /// Gives a few bytes at a time, so that a round has a packet or two.
@@ -118,7 +128,7 @@ fn tiny_batches_give_the_same_for_any_number_of_threads() {
         let at_once = sorted(std::str::from_utf8(&at_once).expect("UTF-8"));
         let one = trickle(format, 1);
         assert_eq!(sorted(&one), at_once, "{format:?}");
-        for threads in [2, 3, 8] {
+        for threads in [2, 3, 4, 8] {
             let many = trickle(format, threads);
             assert!(one == many, "{format:?}, {threads} threads: {}", difference(&one, &many));
         }
@@ -130,7 +140,7 @@ fn one_two_three_and_eight_threads_give_the_same_bytes() {
     for format in FORMATS {
         let one = run(format, 1);
         assert!(one.lines().count() > 20, "{format:?} gives next to nothing:\n{one}");
-        for threads in [2, 3, 8] {
+        for threads in [2, 3, 4, 8] {
             let many = run(format, threads);
             assert!(
                 one == many,

@@ -14,6 +14,7 @@ use std::thread::Thread;
 
 use crate::analyze::limits::SHARDS;
 use crate::analyze::options::Options;
+use crate::analyze::plan::{Plan, Turns, below};
 use crate::analyze::round::Round;
 use crate::analyze::shard::{Run, Shard, Work};
 
@@ -22,7 +23,7 @@ use crate::analyze::shard::{Run, Shard, Work};
 const LOOKS: u32 = 1000;
 
 /// A bit for each shard.
-const ALL: u64 = (1 << SHARDS) - 1;
+pub const ALL: u64 = (1 << SHARDS) - 1;
 
 /// The number of the round after the last: the crew goes home.
 const OVER: u64 = u64::MAX >> SHARDS;
@@ -34,34 +35,49 @@ pub struct Crew<'a> {
     /// Round `n` is at `n % 2`, so that the next is read beside it.
     rounds: [RwLock<Round>; 2],
     interfaces: RwLock<Vec<Option<String>>>,
-    /// The round that is worked on, and below it a bit for each shard that
+    /// The round that is worked on, and below it a bit for each unit that
     /// nobody has taken: in one word, so that who comes late takes none of
     /// another round.
     free: AtomicU64,
-    /// Shards that are not done.
+    /// Units that are not done.
     left: AtomicUsize,
     /// Shards, by bit, that have something to tell.
     told: AtomicU64,
     /// A thread has panicked.
     broken: AtomicBool,
+    plan: Plan,
     /// The threads, the leader first.
     threads: Vec<OnceLock<Thread>>,
 }
 
 impl<'a> Crew<'a> {
-    /// A crew of so many threads, the leader one of them.
-    pub fn new(shards: &'a [Mutex<Shard>], threads: usize, options: &'a Options) -> Self {
+    /// A crew of so many threads, the leader one of them. If it works `ahead`,
+    /// some shards are the leader's alone.
+    pub fn new(
+        shards: &'a [Mutex<Shard>],
+        threads: usize,
+        ahead: bool,
+        options: &'a Options,
+    ) -> Self {
+        let plan = Plan::new(threads, ahead);
         Self {
             options,
             shards,
-            rounds: Default::default(),
+            rounds: [Round::with_units(plan.of_shard()), Round::with_units(plan.of_shard())]
+                .map(RwLock::new),
             interfaces: RwLock::default(),
             free: AtomicU64::new(0),
             left: AtomicUsize::new(0),
             told: AtomicU64::new(0),
             broken: AtomicBool::new(false),
+            plan,
             threads: (0..threads).map(|_| OnceLock::new()).collect(),
         }
+    }
+
+    /// The shards, by bit, that are the leader's alone.
+    pub fn kept(&self) -> u64 {
+        below(self.plan.kept())
     }
 
     /// The round with this number.
@@ -117,45 +133,47 @@ impl<'a> Crew<'a> {
         Some(now()).filter(|number| *number != OVER)
     }
 
-    /// Works on shards of a round until nobody need take another.
+    /// Works on units of a round until nobody need take another.
     fn work(&self, thread: usize, number: u64) {
-        let mine = Turns::of(thread, self.threads.len());
-        let Some(mut index) = self.take(&mine, number) else { return };
+        let mine = self.plan.turns(thread);
+        let Some(mut unit) = self.take(&mine, number) else { return };
         let round = read(self.round(number));
         let interfaces = read(&self.interfaces);
         let run = Run::new(self.options, &interfaces);
         let payloads = round.payloads();
         let work = Work::new(&round, &payloads, &run);
         loop {
-            if let Some(shard) = self.shards.get(index) {
-                let mut shard = lock(shard);
-                shard.begin_round(&run);
-                shard.process(&work);
-                if shard.has_told() {
-                    self.told.fetch_or(1 << index, Ordering::Relaxed);
-                }
+            let shards = self.plan.shards(unit);
+            let first = shards.start;
+            let mut shards: Vec<_> =
+                self.shards.get(shards).into_iter().flatten().map(lock).collect();
+            shards.iter_mut().for_each(|shard| shard.begin_round(&run));
+            let told = work.on(unit, first, &mut shards);
+            drop(shards);
+            if told != 0 {
+                self.told.fetch_or(told, Ordering::Relaxed);
             }
             if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
                 self.wake(0);
             }
             match self.take(&mine, number) {
-                Some(next) => index = next,
+                Some(next) => unit = next,
                 None => return,
             }
         }
     }
 
-    /// Takes a shard of a round that nobody has taken.
+    /// Takes a unit of a round that nobody has taken.
     fn take(&self, turns: &Turns, number: u64) -> Option<usize> {
         let mut free = self.free.load(Ordering::Acquire);
         loop {
             if free >> SHARDS != number {
                 return None;
             }
-            let index = turns.first(free & ALL)?;
-            let taken = free & !(1 << index);
+            let unit = turns.first(free & ALL)?;
+            let taken = free & !(1 << unit);
             match self.free.compare_exchange(free, taken, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(index),
+                Ok(_) => return Some(unit),
                 Err(now) => free = now,
             }
         }
@@ -188,8 +206,9 @@ impl Leader<'_, '_> {
                 crew.interfaces.write().unwrap_or_else(PoisonError::into_inner).extend(names);
             }
         }
-        crew.left.store(crew.shards.len(), Ordering::Release);
-        crew.free.store(number << SHARDS | ALL, Ordering::Release);
+        let shared = crew.plan.shared();
+        crew.left.store(shared.count_ones() as usize, Ordering::Release);
+        crew.free.store(number << SHARDS | shared, Ordering::Release);
         crew.wake_all();
     }
 
@@ -225,35 +244,6 @@ impl Drop for Alarm<'_, '_> {
     }
 }
 
-/// In which order a thread takes shards.
-struct Turns {
-    /// The bits of its own.
-    own: u64,
-    /// The bits of those before its own, which threads before it begin with.
-    before: u64,
-}
-
-impl Turns {
-    /// Of the thread with this index among so many.
-    fn of(thread: usize, threads: usize) -> Self {
-        let bits_below = |thread: usize| (1 << (thread * SHARDS / threads.max(1))) - 1;
-        let (before, with_own) = (bits_below(thread), bits_below(thread + 1));
-        Self { own: with_own & !before, before }
-    }
-
-    /// The first of the free shards: its own upwards; then others downwards,
-    /// where their threads come last, and the nearest ones first.
-    fn first(&self, free: u64) -> Option<usize> {
-        let own = free & self.own;
-        if own != 0 {
-            return Some(own.trailing_zeros() as usize);
-        }
-        let before = free & self.before;
-        let other = if before != 0 { before } else { free };
-        other.checked_ilog2().map(|index| index as usize)
-    }
-}
-
 /// Waits for what another thread does, which wakes this one once it has.
 fn wait_until(is_so: impl Fn() -> bool) {
     for _ in 0..LOOKS {
@@ -281,40 +271,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_thread_has_its_own_shards_and_all_are_somebodys() {
-        for threads in 1..=40 {
-            let turns: Vec<_> = (0..threads).map(|thread| Turns::of(thread, threads)).collect();
-            let all = turns.iter().fold(0, |all, turns| {
-                assert_eq!(all & turns.own, 0, "{threads} threads share a shard");
-                all | turns.own
-            });
-            assert_eq!(all, ALL, "{threads} threads leave one out");
-        }
-    }
-
-    #[test]
-    fn a_thread_takes_its_own_first_and_then_any() {
-        for (thread, threads) in [(0, 1), (0, 2), (1, 2), (2, 3), (7, 8), (0, 20), (13, 20)] {
-            let turns = Turns::of(thread, threads);
-            let mut free = ALL;
-            let mut taken = Vec::new();
-            while let Some(index) = turns.first(free) {
-                free &= !(1 << index);
-                taken.push(index);
-            }
-            let own = turns.own.count_ones() as usize;
-            assert!(taken.iter().take(own).all(|index| turns.own >> index & 1 == 1));
-            taken.sort_unstable();
-            assert_eq!(taken, (0..SHARDS).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
     fn a_panic_ends_the_crew() {
         let options = Options::default();
         let shards: Vec<_> =
             (0..SHARDS).map(|index| Mutex::new(Shard::new(index, &options))).collect();
-        let crew = Crew::new(&shards, 2, &options);
+        let crew = Crew::new(&shards, 2, false, &options);
         let ended = std::thread::scope(|scope| {
             let worker = scope.spawn(|| {
                 let _alarm = Alarm(&crew);

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use crate::analyze::flow::SegmentRef;
 use crate::analyze::flow::key::FlowKey;
+use crate::analyze::limits::SHARDS;
 use crate::analyze::owner::Registry;
 use crate::analyze::packet::{Dissected, Dissector, Segment};
 use crate::analyze::reassembly::half::PayloadRef;
 use crate::analyze::report::{CaptureTotals, InputTotals};
-use crate::analyze::round::{Before, Round, bytes_of, plain_segment};
+use crate::analyze::round::{Before, Dealt, Round, bytes_of, plain_key, plain_segment};
 use crate::pcap::{Batch, Capture, Interface, LinkType, PacketRef, PcapError, prefetch_next_batch};
 use crate::time::{Timestamp, earliest, latest};
 
@@ -73,26 +74,44 @@ impl Feeder {
         Ok(more)
     }
 
-    /// Gives `take` the segments of a round that was read, while they are at
-    /// hand. It ends with the first that was put together from fragments,
-    /// since the round has to keep that one: [`Feeder::deal_rest`] goes on.
+    /// Gives `take` the segments of a round that was read and belong to the
+    /// shards of `own`, by bit, with their shard, while they are at hand; the
+    /// others it deals out to `dealt`. It ends with the first that was put
+    /// together from fragments, since the round has to keep that one:
+    /// [`Feeder::deal_rest`] goes on.
     pub fn segments(
         &mut self,
         round: &Round,
-        mut take: impl FnMut(&SegmentRef, &[u8]),
+        own: u64,
+        dealt: &mut Dealt,
+        mut take: impl FnMut(usize, &SegmentRef, &[u8]),
     ) -> Option<Rest> {
         let slices = round.batch.slices();
         let packets = numbered(&round.batch, &slices, round.last_packet, 0);
         for (index, number, packet, bytes) in packets {
             let Some(interface) = self.interfaces.get(packet.interface as usize) else { continue };
-            // Made where it is used: it is large.
             if let Some(plain) = Dissector::plain(interface.link, bytes) {
                 self.totals.segments += 1;
-                take(&plain_segment(&plain, packet, number, self.rounds), plain.payload(bytes));
+                let key = plain_key(&plain);
+                let shard = key.0.shard(SHARDS);
+                if own >> shard & 1 == 1 {
+                    // Made where it is used: it is large.
+                    let segment = plain_segment(&plain, key, packet, number, self.rounds);
+                    take(shard, &segment, plain.payload(bytes));
+                } else {
+                    dealt.deal_plain(shard, index);
+                }
                 continue;
             }
             match self.any_segment(interface.link, packet, number, bytes) {
-                Some((segment, Cow::Borrowed(payload))) => take(&segment, payload),
+                Some((segment, Cow::Borrowed(payload))) => {
+                    let shard = segment.key.shard(SHARDS);
+                    if own >> shard & 1 == 1 {
+                        take(shard, &segment, payload);
+                    } else {
+                        dealt.deal(segment);
+                    }
+                }
                 Some((segment, Cow::Owned(payload))) => {
                     return Some(Rest { segment, payload, next: index + 1 });
                 }
@@ -105,7 +124,7 @@ impl Feeder {
     /// Deals out what [`Feeder::segments`] has not taken.
     pub fn deal_rest(&mut self, round: &mut Round, rest: Rest) {
         let payload = round.own(rest.payload);
-        round.deal(SegmentRef { payload, ..rest.segment });
+        round.dealt.deal(SegmentRef { payload, ..rest.segment });
         self.deal(round, rest.next);
     }
 
@@ -117,14 +136,14 @@ impl Feeder {
             let Some(interface) = self.interfaces.get(packet.interface as usize) else { continue };
             if let Some(plain) = Dissector::plain(interface.link, bytes) {
                 self.totals.segments += 1;
-                round.deal_plain(&plain, index);
+                round.dealt.deal_plain(plain_key(&plain).0.shard(SHARDS), index);
                 continue;
             }
             match self.any_segment(interface.link, packet, number, bytes) {
-                Some((segment, Cow::Borrowed(_))) => round.deal(segment),
+                Some((segment, Cow::Borrowed(_))) => round.dealt.deal(segment),
                 Some((segment, Cow::Owned(payload))) => {
                     let payload = round.own(payload);
-                    round.deal(SegmentRef { payload, ..segment });
+                    round.dealt.deal(SegmentRef { payload, ..segment });
                 }
                 None => {}
             }

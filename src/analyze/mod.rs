@@ -14,6 +14,7 @@ mod outlet;
 pub mod owner;
 pub mod packet;
 pub mod pipeline;
+mod plan;
 pub mod reassembly;
 pub mod report;
 pub mod round;

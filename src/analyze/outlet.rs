@@ -39,6 +39,8 @@ const LIVE_OPEN_NANOS: i64 = 10_000_000_000;
 pub struct Now {
     /// Bytes of input read.
     pub position: u64,
+    /// Number of the last packet.
+    pub last_packet: u64,
     /// The latest time seen.
     pub time: Option<Timestamp>,
     /// Whether packets come as they are captured.
@@ -97,7 +99,7 @@ impl<'a> Outlet<'a> {
     /// When the output cannot be written or lines cannot be sorted.
     pub fn settle(&mut self, told: u64, now: &Now) -> Result<(), AnalyzeError> {
         if told != 0 {
-            self.number(told);
+            self.number(told, now.last_packet);
             self.take(told, false)?;
         }
         self.rounds += 1;
@@ -138,10 +140,10 @@ impl<'a> Outlet<'a> {
         shards.filter(move |(index, _)| bits >> index & 1 == 1).map(|(_, shard)| shard)
     }
 
-    /// Numbers connections in the order of their first packets.
-    fn number(&mut self, told: u64) {
+    /// Numbers connections up to this packet in the order of their first packets.
+    fn number(&mut self, told: u64, last: u64) {
         for shard in self.shards(told) {
-            lock(shard).list_fresh(&mut self.fresh);
+            lock(shard).list_fresh(last, &mut self.fresh);
         }
         self.fresh.sort_unstable();
         for (_, shard) in self.fresh.drain(..) {

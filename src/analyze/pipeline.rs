@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::analyze::crew::{Crew, lock};
+use crate::analyze::crew::{ALL, Crew, lock};
 use crate::analyze::feed::Feeder;
 use crate::analyze::limits::SHARDS;
 use crate::analyze::options::Options;
@@ -112,7 +112,7 @@ impl Pipeline<'_> {
             let last = self.is_last(more);
             interfaces.extend(round.batch.interfaces.iter().map(|i| i.name.clone()));
             let run = Run::new(self.options, &interfaces);
-            let told = self.work_alone(&mut round, &run);
+            let told = self.work_on(ALL, &mut round, &run);
             self.outlet.settle(told, &self.now(&round))?;
             if last {
                 self.shards.iter().for_each(|shard| lock(shard).finish(&round, &run));
@@ -121,34 +121,12 @@ impl Pipeline<'_> {
         }
     }
 
-    /// Works on a round. Returns the shards, by bit, that have something to tell.
-    fn work_alone(&mut self, round: &mut Round, run: &Run<'_>) -> u64 {
-        let Self { feeder, shards, .. } = self;
-        let mut shards: Vec<_> = shards.iter().map(lock).collect();
-        shards.iter_mut().for_each(|shard| shard.begin_round(run));
-        let payloads = round.payloads();
-        let work = Work::new(round, &payloads, run);
-        let rest = feeder.segments(round, |segment, payload| {
-            if let Some(shard) = shards.get_mut(segment.key.shard(SHARDS)) {
-                shard.segment(segment, payload, &work);
-            }
-        });
-        if let Some(rest) = rest {
-            feeder.deal_rest(round, rest);
-        }
-        let payloads = round.payloads();
-        let work = Work::new(round, &payloads, run);
-        let end = |(index, shard): (usize, &mut std::sync::MutexGuard<'_, Shard>)| {
-            shard.process(&work);
-            u64::from(shard.has_told()) << index
-        };
-        shards.iter_mut().enumerate().map(end).fold(0, |all, bit| all | bit)
-    }
-
     /// Analyses the capture with so many threads, one of them this one and the
     /// others of the pool.
     fn together(&mut self, threads: usize, pool: &rayon::ThreadPool) -> Result<(), AnalyzeError> {
-        let crew = Crew::new(self.shards, threads, self.options);
+        // Lines and events of a round are taken before the next is worked on.
+        let ahead = self.options.format.is_summary();
+        let crew = Crew::new(self.shards, threads, ahead, self.options);
         let last = pool.in_place_scope(|scope| {
             for thread in 1..threads {
                 let crew = &crew;
@@ -162,27 +140,76 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    /// Reads rounds for a crew, and works with it. Returns the number of the
-    /// last.
+    /// Reads rounds for a crew, and works with it: on the leader's own shards
+    /// of a round while it reads it, on others when it has read the next.
+    /// Returns the number of the last.
     fn lead(&mut self, crew: &Crew<'_>) -> Result<u64, AnalyzeError> {
         let leader = crew.lead();
+        let mut interfaces = Vec::new();
         let mut number = 1;
-        let mut more = self.feeder.fill(&mut crew.write(number), Before::new())?;
+        let (mut more, mut told) = self.read_for(crew, number, Before::new(), &mut interfaces)?;
         loop {
             let last = self.is_last(more);
             leader.begin(number);
+            let mut told_ahead = 0;
             if !last {
                 let before = crew.read(number).remembered();
-                more = self.feeder.fill(&mut crew.write(number + 1), before)?;
+                (more, told_ahead) = self.read_for(crew, number + 1, before, &mut interfaces)?;
             }
-            let told = leader.finish(number);
+            told |= leader.finish(number);
             let now = self.now(&crew.read(number));
             self.outlet.settle(told, &now)?;
             if last {
                 return Ok(number);
             }
             number += 1;
+            told = told_ahead;
         }
+    }
+
+    /// Reads a round, works on the leader's shards of it and deals the others'
+    /// packets out. Returns whether another follows, and the shards, by bit,
+    /// that have something to tell.
+    fn read_for(
+        &mut self,
+        crew: &Crew<'_>,
+        number: u64,
+        before: Before,
+        interfaces: &mut Vec<Option<String>>,
+    ) -> Result<(bool, u64), AnalyzeError> {
+        let round = &mut *crew.write(number);
+        if crew.kept() == 0 {
+            let more = self.feeder.fill(round, before)?;
+            return Ok((more, 0));
+        }
+        let more = self.feeder.read(round, before)?;
+        interfaces.extend(round.batch.interfaces.iter().map(|i| i.name.clone()));
+        let run = Run::new(self.options, interfaces);
+        Ok((more, self.work_on(crew.kept(), round, &run)))
+    }
+
+    /// Works on these shards, by bit, of a round that was read, and deals the
+    /// others' packets out. Returns those of them that have something to tell.
+    fn work_on(&mut self, own: u64, round: &mut Round, run: &Run<'_>) -> u64 {
+        let Self { feeder, shards, .. } = self;
+        // The own ones are the first.
+        let mut shards: Vec<_> = shards.iter().take(own.count_ones() as usize).map(lock).collect();
+        shards.iter_mut().for_each(|shard| shard.begin_round(run));
+        let mut dealt = std::mem::take(&mut round.dealt);
+        let payloads = round.payloads();
+        let work = Work::new(round, &payloads, run);
+        let rest = feeder.segments(round, own, &mut dealt, |shard, segment, payload| {
+            if let Some(shard) = shards.get_mut(shard) {
+                shard.segment(segment, payload, &work);
+            }
+        });
+        round.dealt = dealt;
+        if let Some(rest) = rest {
+            feeder.deal_rest(round, rest);
+        }
+        let payloads = round.payloads();
+        let work = Work::new(round, &payloads, run);
+        work.on(0, 0, &mut shards)
     }
 
     /// Whether a round that was read is the last, and notes why.
@@ -195,7 +222,12 @@ impl Pipeline<'_> {
     }
 
     fn now(&self, round: &Round) -> Now {
-        Now { position: round.batch.position, time: round.now, live: self.feeder.is_live() }
+        Now {
+            position: round.batch.position,
+            last_packet: round.last_packet,
+            time: round.now,
+            live: self.feeder.is_live(),
+        }
     }
 }
 

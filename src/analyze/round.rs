@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::analyze::flow::SegmentRef;
-use crate::analyze::flow::key::FlowKey;
+use crate::analyze::flow::key::{FlowKey, Side};
 use crate::analyze::limits::SHARDS;
 use crate::analyze::owner::Note;
 use crate::analyze::packet::{Dissector, Plain};
@@ -52,17 +52,58 @@ pub struct Round {
     pub before: Before,
     /// How the packets of each interface of the run begin.
     pub links: Vec<LinkType>,
-    /// Packets by shard, in order: a plain one by its index in the batch,
-    /// others by [`SPECIAL`] and where they are in `special`.
-    dealt: Vec<Vec<u32>>,
-    /// Segments that were not easily found in their packets.
-    special: Vec<SegmentRef>,
+    /// Packets by shard.
+    pub dealt: Dealt,
     /// What comments say, by packet number, ascending.
     pub notes: Vec<(u64, Note)>,
     /// Number of the last packet, which stands for "now" in the order of events.
     pub last_packet: u64,
     /// The latest time seen so far, or the wall clock for a live stream.
     pub now: Option<Timestamp>,
+}
+
+/// Of each shard, the unit that it is part of: its packets are dealt out with
+/// those of the unit's other shards.
+pub type Units = [u8; SHARDS];
+
+/// The packets of a round by unit.
+#[derive(Default)]
+pub struct Dealt {
+    of_shard: Units,
+    /// In order: a plain one by its index in the batch, others by [`SPECIAL`]
+    /// and where they are in `special`.
+    units: Vec<Vec<u32>>,
+    /// Segments that were not easily found in their packets.
+    special: Vec<SegmentRef>,
+}
+
+impl Dealt {
+    fn clear(&mut self) {
+        self.units.resize_with(SHARDS, Vec::new);
+        self.units.iter_mut().for_each(Vec::clear);
+        self.special.clear();
+    }
+
+    #[inline(always)]
+    fn push(&mut self, shard: usize, place: u32) {
+        let unit = self.of_shard.get(shard).copied().unwrap_or_default();
+        if let Some(dealt) = self.units.get_mut(usize::from(unit)) {
+            dealt.push(place);
+        }
+    }
+
+    /// Deals a segment out to its shard.
+    pub fn deal(&mut self, segment: SegmentRef) {
+        let place = SPECIAL | u32::try_from(self.special.len()).unwrap_or(0);
+        self.push(segment.key.shard(SHARDS), place);
+        self.special.push(segment);
+    }
+
+    /// Deals the plain packet with this index in the batch out to a shard.
+    #[inline(always)]
+    pub fn deal_plain(&mut self, shard: usize, index: usize) {
+        self.push(shard, index as u32);
+    }
 }
 
 impl Round {
@@ -78,43 +119,26 @@ impl Round {
         self.before = before;
         self.batch.clear();
         self.owned.clear();
-        self.dealt.resize_with(SHARDS, Vec::new);
-        for dealt in &mut self.dealt {
-            dealt.clear();
-        }
-        self.special.clear();
+        self.dealt.clear();
         self.notes.clear();
     }
 
-    /// Deals a segment out to its shard.
-    pub fn deal(&mut self, segment: SegmentRef) {
-        let place = SPECIAL | u32::try_from(self.special.len()).unwrap_or(0);
-        if let Some(dealt) = self.dealt.get_mut(segment.key.shard(SHARDS)) {
-            dealt.push(place);
-            self.special.push(segment);
-        }
+    /// A round whose packets are dealt out to these units.
+    pub fn with_units(units: Units) -> Self {
+        Self { dealt: Dealt { of_shard: units, ..Dealt::default() }, ..Self::default() }
     }
 
-    /// Deals the plain packet with this index in the batch out to its shard.
-    #[inline(always)]
-    pub fn deal_plain(&mut self, plain: &Plain<'_>, index: usize) {
-        let (key, _) = FlowKey::of(plain.source(), plain.destination(), plain.v6());
-        if let Some(dealt) = self.dealt.get_mut(key.shard(SHARDS)) {
-            dealt.push(index as u32);
-        }
-    }
-
-    /// Gives `take` the segments that were dealt out to a shard, and their
+    /// Gives `take` the segments that were dealt out to a unit, and their
     /// payloads, which lie in `payloads`.
     #[inline]
     pub fn segments<'r>(
         &'r self,
-        shard: usize,
+        unit: usize,
         payloads: &'r Payloads<'r>,
         mut take: impl FnMut(&SegmentRef, &'r [u8]),
     ) {
         let first = self.last_packet + 1 - self.batch.packets.len() as u64;
-        let dealt = self.dealt.get(shard).map_or(&[][..], Vec::as_slice);
+        let dealt = self.dealt.units.get(unit).map_or(&[][..], Vec::as_slice);
         for (at, &place) in dealt.iter().enumerate() {
             if let Some(&next) = dealt.get(at + PREFETCH_REFS)
                 && let Some(packet) = self.batch.packets.get(next as usize)
@@ -127,7 +151,9 @@ impl Round {
                 prefetch_packet(payloads.packet(packet));
             }
             if place & SPECIAL != 0 {
-                let Some(segment) = self.special.get((place & !SPECIAL) as usize) else { continue };
+                let Some(segment) = self.dealt.special.get((place & !SPECIAL) as usize) else {
+                    continue;
+                };
                 take(segment, payloads.get(segment.payload).unwrap_or_default());
             } else if let Some(packet) = self.batch.packets.get(place as usize)
                 && let Some(link) = self.links.get(packet.interface as usize)
@@ -135,7 +161,7 @@ impl Round {
                 && let Some(plain) = Dissector::plain(*link, bytes)
             {
                 let number = first + u64::from(place);
-                let segment = plain_segment(&plain, packet, number, self.number);
+                let segment = plain_segment(&plain, plain_key(&plain), packet, number, self.number);
                 take(&segment, plain.payload(bytes));
             }
         }
@@ -210,10 +236,21 @@ pub fn bytes_of<'a>(packet: &PacketRef, chunks: &[&'a [u8]]) -> &'a [u8] {
     bytes.unwrap_or_default()
 }
 
+/// The connection of a plain packet, and its sender.
+#[inline(always)]
+pub fn plain_key(plain: &Plain<'_>) -> (FlowKey, Side) {
+    FlowKey::of(plain.source(), plain.destination(), plain.v6())
+}
+
 /// A plain segment as shards take it.
 #[inline(always)]
-pub fn plain_segment(plain: &Plain<'_>, packet: &PacketRef, number: u64, round: u64) -> SegmentRef {
-    let (key, side) = FlowKey::of(plain.source(), plain.destination(), plain.v6());
+pub fn plain_segment(
+    plain: &Plain<'_>,
+    (key, side): (FlowKey, Side),
+    packet: &PacketRef,
+    number: u64,
+    round: u64,
+) -> SegmentRef {
     SegmentRef {
         key,
         side,

@@ -20,19 +20,23 @@ impl Shard {
         self.closing.push(id);
     }
 
-    /// Tells the totals of the connections that closed in the last round, all
-    /// of which have numbers now, and lets go of all but their ends.
+    /// Tells the totals of the connections that have closed and have got their
+    /// numbers, and lets go of all but their ends.
     pub(super) fn let_closed_go(&mut self) {
         let Self { closing, table, aggregate, .. } = self;
-        for id in closing.drain(..) {
-            let Some(flow) = table.get_mut(id) else { continue };
-            if flow.number == 0 || flow.over || flow.waiting {
-                continue;
+        closing.retain(|id| {
+            let Some(flow) = table.get_mut(*id) else { return false };
+            if flow.number == 0 && !flow.over {
+                return true;
             }
-            let Some(closed) = Closed::of(flow) else { continue };
-            aggregate.add_flow(&output::totals(flow));
-            table.close(id, closed);
-        }
+            if !(flow.over || flow.waiting)
+                && let Some(closed) = Closed::of(flow)
+            {
+                aggregate.add_flow(&output::totals(flow));
+                table.close(*id, closed);
+            }
+            false
+        });
     }
 
     /// Takes a segment of which a closed connection has the key: the next

@@ -13,6 +13,7 @@ mod upkeep;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::MutexGuard;
 
 use crate::analyze::decode::detect::Detector;
 use crate::analyze::decode::{End, Finished, Output, Wants};
@@ -82,6 +83,26 @@ impl<'a> Work<'a> {
         Self { round, payloads, run }
     }
 
+    /// Gives the segments that were dealt out to this unit to their shards, and
+    /// ends the round for these; `first` is the index of the first of them.
+    /// Returns those, by bit, that have something to tell.
+    pub fn on(&self, unit: usize, first: usize, shards: &mut [MutexGuard<'_, Shard>]) -> u64 {
+        self.round.segments(unit, self.payloads, |segment, payload| {
+            if let Some(shard) = shards.get_mut(segment.key.shard(SHARDS).wrapping_sub(first)) {
+                shard.segment(segment, payload, self);
+            }
+        });
+        let end = |(index, shard): (usize, &mut MutexGuard<'_, Shard>)| {
+            shard.end_round(self);
+            u64::from(shard.has_told()) << index
+        };
+        shards
+            .iter_mut()
+            .zip(first..)
+            .map(|(shard, index)| end((index, shard)))
+            .fold(0, |all, bit| all | bit)
+    }
+
     /// Runs `f` with what flows need of their surroundings.
     #[inline]
     fn with_context<R>(&self, output: &mut Output, f: impl FnOnce(&mut Context<'_, '_>) -> R) -> R {
@@ -108,11 +129,15 @@ pub struct Shard {
     table: FlowTable,
     output: Output,
     pending: Vec<Pending>,
+    /// Empty, between two uses.
+    still_pending: Vec<Pending>,
     ended: Vec<FlowId>,
-    /// Connections that began in this round, and their first packets.
+    /// Connections without a number, and their first packets, ascending.
     fresh: Vec<(u64, FlowId)>,
-    /// The numbers that those were given.
+    /// The numbers that the first of those were given.
     numbers: Vec<u64>,
+    /// Last packets of the round before the last, and of the last.
+    edges: [u64; 2],
     waiting: Vec<FlowId>,
     /// Connections that are closed and remembered, and since when.
     closed: VecDeque<(Option<Timestamp>, FlowId)>,
@@ -137,19 +162,19 @@ impl Shard {
         Self { index, aggregate: Aggregate::new(options.top), ..Self::default() }
     }
 
-    /// Begins a round: before any of its segments.
+    /// Begins a round: before any of its segments. What began in the round
+    /// before the last has its number now; what began in the last has not,
+    /// since other shards may still be at that one.
     pub fn begin_round(&mut self, run: &Run<'_>) {
-        self.take_numbers();
+        self.take_numbers(self.edges[0]);
         self.report(run);
         self.let_closed_go();
     }
 
-    /// Takes the segments of a round that were dealt to it, and ends the round.
-    pub fn process(&mut self, work: &Work<'_>) {
-        work.round.segments(self.index, work.payloads, |segment, payload| {
-            self.segment(segment, payload, work);
-        });
+    /// Ends a round: after the last of its segments.
+    pub fn end_round(&mut self, work: &Work<'_>) {
         self.tick(work);
+        self.edges = [self.edges[1], work.round.last_packet];
     }
 
     /// Takes a segment and its payload.
@@ -241,7 +266,8 @@ impl Shard {
     /// Whether the round has left something for all shards together to order:
     /// new connections, lines or events.
     pub fn has_told(&self) -> bool {
-        !(self.fresh.is_empty() && self.lines.keys.is_empty() && self.events.is_empty())
+        let nothing = self.lines.keys.is_empty() && self.events.is_empty();
+        self.fresh.len() > self.numbers.len() || !nothing
     }
 
     /// Connections that it keeps.
@@ -249,10 +275,11 @@ impl Shard {
         self.table.len()
     }
 
-    /// Adds the connections that have no number yet, in the order of their
-    /// first packets: that packet, and this shard's index.
-    pub fn list_fresh(&self, to: &mut Vec<(u64, usize)>) {
-        to.extend(self.fresh.iter().map(|(packet, _)| (*packet, self.index)));
+    /// Adds the connections up to this packet that were given no number yet, in
+    /// the order of their first packets: that packet, and this shard's index.
+    pub fn list_fresh(&self, last: u64, to: &mut Vec<(u64, usize)>) {
+        let fresh = self.fresh.iter().skip(self.numbers.len()).map(|(packet, _)| *packet);
+        to.extend(fresh.take_while(|packet| *packet <= last).map(|packet| (packet, self.index)));
     }
 
     /// Gives the next of those its number.
@@ -260,18 +287,19 @@ impl Shard {
         self.numbers.push(number);
     }
 
-    /// Tells the connections their numbers: when the next round begins, so
-    /// that all shards can do it at once.
-    fn take_numbers(&mut self) {
+    /// Tells the connections up to this packet their numbers: when a round
+    /// begins, so that all shards can do it at once.
+    fn take_numbers(&mut self, last: u64) {
         let Self { fresh, numbers, table, .. } = self;
-        for ((_, id), number) in fresh.drain(..).zip(numbers.drain(..)) {
+        let count = fresh.partition_point(|(packet, _)| *packet <= last).min(numbers.len());
+        for ((_, id), number) in fresh.drain(..count).zip(numbers.drain(..count)) {
             table.number(id, number);
         }
     }
 
     /// Ends all flows because the capture has ended.
     pub fn finish(&mut self, round: &Round, run: &Run<'_>) {
-        self.take_numbers();
+        self.take_numbers(u64::MAX);
         self.report(run);
         let payloads = round.payloads();
         let work = Work::new(round, &payloads, run);

@@ -32,7 +32,7 @@ impl Shard {
     }
 
     /// Reports transactions at once, while they are at hand; those of a
-    /// connection that has no number yet wait for the next round.
+    /// connection that has no number yet wait until it has.
     fn take_transactions(&mut self, id: FlowId, run: &Run<'_>) {
         let mut transactions = std::mem::take(&mut self.output.transactions);
         match transactions.len() {
@@ -119,20 +119,33 @@ impl Shard {
         self.log(id, packet, at, LogKind::Close, text);
     }
 
-    /// Reports what the last round finished of connections that it began. All
-    /// have numbers now.
+    /// Reports what was finished of connections that have got their numbers
+    /// since.
     pub fn report(&mut self, run: &Run<'_>) {
         let mut pending = std::mem::take(&mut self.pending);
-        for Pending { flow, index, finished } in pending.drain(..) {
-            if let Some(flow) = self.table.get(flow) {
-                let item = item(flow, index, &finished, run);
-                report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+        for waits in pending.drain(..) {
+            let Some(flow) = self.table.get(waits.flow) else {
+                self.output.recycle(waits.finished.transaction);
+                continue;
+            };
+            if flow.number == 0 {
+                self.still_pending.push(waits);
+                continue;
             }
-            self.output.recycle(finished.transaction);
+            let item = item(flow, waits.index, &waits.finished, run);
+            report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+            self.output.recycle(waits.finished.transaction);
         }
-        self.pending = pending;
+        std::mem::swap(&mut self.pending, &mut self.still_pending);
+        self.still_pending = pending;
         let mut ended = std::mem::take(&mut self.ended);
-        ended.drain(..).for_each(|id| self.total(id));
+        ended.retain(|id| {
+            let numbered = self.table.get(*id).is_none_or(|flow| flow.number > 0);
+            if numbered {
+                self.total(*id);
+            }
+            !numbered
+        });
         self.ended = ended;
     }
 
