@@ -5,6 +5,7 @@
 //! (TLS, a database) is named and dropped; one that is unknown is probed
 //! again at each chunk, since a proxy handshake may come before HTTP.
 
+use crate::analyze::decode::rest::Rest;
 use crate::analyze::decode::spare;
 use crate::analyze::decode::{
     Chunk, Content, Decoder, Direction, Late, PROTOCOLS, Probe, Protocol, Role, Sink,
@@ -161,6 +162,20 @@ impl Decoder for Detector {
         }
     }
 
+    fn is_done(&self) -> bool {
+        matches!(self.state, State::Opaque)
+    }
+
+    fn rest(&self) -> Option<Rest> {
+        let new = matches!(self.state, State::Undecided) && self.held.is_empty();
+        let bits = u8::from(self.late.0[0]) | u8::from(self.late.0[1]) << 1;
+        (new && self.ended == [None; 2]).then_some(Rest { bits, at: None })
+    }
+
+    fn wake(&mut self, rest: Rest) {
+        self.late = Late([rest.bits & 1 != 0, rest.bits & 2 != 0]);
+    }
+
     fn kind(&self) -> Option<&'static str> {
         Some(spare::FIRST)
     }
@@ -250,6 +265,11 @@ const SIGNATURES: &[Signature] = &[
         matches: |b| matches!(b.get(4..8), Some([0xfe | 0xff, b'S', b'M', b'B'])),
     },
 ];
+
+/// Names of protocols that are counted and not decoded.
+pub fn counted() -> impl Iterator<Item = &'static str> {
+    SIGNATURES.iter().map(|signature| signature.kind)
+}
 
 fn identify(bytes: &[u8]) -> Option<&'static str> {
     SIGNATURES.iter().find(|s| (s.matches)(bytes)).map(|s| s.kind)

@@ -9,9 +9,11 @@ pub mod detect;
 pub mod grpc;
 pub mod http1;
 pub mod http2;
+pub mod rest;
 pub mod spare;
 pub mod websocket;
 
+use crate::analyze::decode::rest::Rest;
 use crate::analyze::decode::spare::Spares;
 use crate::analyze::fields::Fields;
 use crate::analyze::limits::Limits;
@@ -162,6 +164,21 @@ pub trait Decoder: Send {
     fn successor(&mut self) -> Option<Box<dyn Decoder>> {
         None
     }
+
+    /// Whether it passes over whatever else comes.
+    fn is_done(&self) -> bool {
+        false
+    }
+
+    /// What it comes to where nothing is open and that is little: one of the
+    /// same kind that has seen nothing is then the same after
+    /// [`Decoder::wake`]. None says that it has to be kept.
+    fn rest(&self) -> Option<Rest> {
+        None
+    }
+
+    /// Goes on as the one that came to this; only of such a kind.
+    fn wake(&mut self, _rest: Rest) {}
 
     /// The kind that it is, where it can be used again for another connection.
     fn kind(&self) -> Option<&'static str> {

@@ -226,14 +226,17 @@ impl Flow {
         }
         if output.opaque {
             output.opaque = false;
-            self.become_opaque();
+            self.become_opaque(output);
         }
     }
 
     /// Nothing more will be decoded: lets go of all that was held.
-    fn become_opaque(&mut self) {
+    fn become_opaque(&mut self, output: &mut Output) {
         self.opaque = true;
         self.calm = false;
+        if let Some(decoder) = self.decoder.take_if(|decoder| decoder.is_done()) {
+            output.spares.keep(decoder);
+        }
         for side in [Side::A, Side::B] {
             while let Some(held) = self.half_mut(side).take_first() {
                 self.count_opaque(side, &held.place);

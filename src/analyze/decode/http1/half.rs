@@ -163,6 +163,11 @@ impl Half {
         matches!(self.state, State::Head) && self.carry.is_empty()
     }
 
+    /// Whether it is as in the beginning of a connection.
+    pub fn is_at_rest(&self) -> bool {
+        self.idle() && !self.late && self.ended.is_none() && self.held.is_empty()
+    }
+
     /// Whether a body is being read whose end its framing tells.
     pub fn in_body(&self) -> bool {
         matches!(self.state, State::Length(_) | State::Chunked(_))

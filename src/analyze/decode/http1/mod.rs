@@ -30,6 +30,7 @@ mod scan;
 mod tests;
 
 use crate::analyze::decode::detect::Detector;
+use crate::analyze::decode::rest::Rest;
 use crate::analyze::decode::websocket;
 use crate::analyze::decode::{Chunk, Content, Decoder, Direction, Late, Protocol, Sink};
 use crate::time::Timestamp;
@@ -122,6 +123,18 @@ impl Decoder for Http1 {
         let halves: usize = self.halves.iter().map(Half::memory).sum();
         let lone = self.lone.as_ref().map_or(0, Lone::memory);
         size_of::<Self>() + halves + self.pairing.memory() + lone + nested
+    }
+
+    fn rest(&self) -> Option<Rest> {
+        let between = matches!(self.mode, Mode::Http)
+            && self.lone.is_none()
+            && !self.after_fin
+            && self.halves.iter().all(Half::is_at_rest);
+        self.pairing.rest().filter(|_| between)
+    }
+
+    fn wake(&mut self, rest: Rest) {
+        self.pairing.wake(rest);
     }
 
     fn kind(&self) -> Option<&'static str> {

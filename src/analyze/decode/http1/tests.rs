@@ -3,6 +3,7 @@
 mod doubt;
 mod losses;
 mod properties;
+mod rest;
 mod transcripts;
 
 use std::fmt::Write as _;

@@ -29,6 +29,7 @@ mod doubt;
 use std::collections::VecDeque;
 
 use super::exchange::{Exchange, Method, Part};
+use crate::analyze::decode::rest::Rest;
 use crate::analyze::decode::{Direction, End, Sink};
 use crate::time::{Timestamp, latest};
 
@@ -196,6 +197,21 @@ impl Pairing {
             && self.orphan.is_none()
             && self.probation.is_empty()
             && self.interim == 0
+    }
+
+    /// What it comes to where nothing is open, awaited, in doubt or owed. The
+    /// packet of the last request is only asked for while it waits.
+    pub fn rest(&self) -> Option<Rest> {
+        let settled = !self.hidden && (self.sure, self.answered) == (0, 0);
+        let even = (self.orphans, self.owed, self.memory) == (0, 0, 0);
+        let bits = u8::from(self.alone) | u8::from(self.pipelined) << 1;
+        (self.is_idle() && settled && even).then_some(Rest { bits, at: self.last_end })
+    }
+
+    /// Goes on from there, where it is new.
+    pub fn wake(&mut self, rest: Rest) {
+        (self.alone, self.pipelined) = (rest.bits & 1 != 0, rest.bits & 2 != 0);
+        self.last_end = rest.at;
     }
 
     /// Where nothing is open, awaited or in doubt, a request ended in packet

@@ -10,7 +10,7 @@ use crate::analyze::transaction::{Completeness, Outcome};
 /// Rounds of a conversation: the client sends its requests, then the server
 /// answers them all. Every message tells its number.
 #[derive(Clone)]
-struct Round {
+pub(super) struct Round {
     client: Vec<u8>,
     server: Vec<u8>,
 }
@@ -56,7 +56,7 @@ fn exchange(number: usize, kind: u8, filler: usize) -> (String, String) {
 }
 
 /// Up to five rounds of up to `pipelined` requests.
-fn rounds(pipelined: usize) -> impl Strategy<Value = Vec<Round>> {
+pub(super) fn rounds(pipelined: usize) -> impl Strategy<Value = Vec<Round>> {
     let burst = prop::collection::vec((any::<u8>(), 0usize..60), 1..=pipelined);
     prop::collection::vec(burst, 1..5).prop_map(|bursts| {
         let mut number = 0;
@@ -75,10 +75,10 @@ fn rounds(pipelined: usize) -> impl Strategy<Value = Vec<Round>> {
 }
 
 /// Bytes of one direction that are not captured, from offset to offset.
-type Hole = Option<(Direction, usize, usize)>;
+pub(super) type Hole = Option<(Direction, usize, usize)>;
 
 /// Chunks of at most `sizes` (in turn) bytes, with a hole.
-fn steps(rounds: &[Round], sizes: &[usize], hole: Hole) -> Vec<Step> {
+pub(super) fn steps(rounds: &[Round], sizes: &[usize], hole: Hole) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut sizes = sizes.iter().cycle();
     let mut offsets = [0usize; 2];
