@@ -16,6 +16,8 @@ const LIMIT: u64 = 200 << 10;
 struct Stream<W: Write> {
     to: W,
     nanos: u64,
+    /// Nanoseconds from one packet to the next.
+    pace: u64,
     written: Arc<AtomicU64>,
     buffer: Vec<u8>,
 }
@@ -29,11 +31,11 @@ impl<W: Write> Stream<W> {
         for word in [0xa1b2_3c4d, 0x0004_0002, 0, 0, 262_144, 1_u32] {
             buffer.extend(word.to_le_bytes());
         }
-        Self { to, nanos: 1_700_000_000_000_000_000, written, buffer }
+        Self { to, nanos: 1_700_000_000_000_000_000, pace: 1_000, written, buffer }
     }
 
     fn packet(&mut self, from: End, to: End, seq: u32, ack: u32, flags: u8, payload: &[u8]) {
-        self.nanos += 1_000;
+        self.nanos += self.pace;
         let length = 54 + payload.len() as u32;
         let seconds = (self.nanos / 1_000_000_000) as u32;
         let fraction = (self.nanos % 1_000_000_000) as u32;
@@ -211,6 +213,102 @@ fn connections_that_begin_long_before_they_go_on_are_whole() {
     assert_eq!(transactions["completeness"]["complete"], CONNECTIONS, "{report}");
     assert_eq!(transactions["outcomes"]["ok"], CONNECTIONS, "{report}");
     assert_eq!(report["loss"]["none_known"], serde_json::json!(true), "{report}");
+}
+
+/// A connection as it goes on in turn: where each side's next byte stands.
+#[derive(Clone, Copy)]
+struct Turn {
+    index: u32,
+    to_server: u32,
+    to_client: u32,
+}
+
+impl Turn {
+    fn open<W: Write>(stream: &mut Stream<W>, index: u32) -> Self {
+        let turn = Self { index, to_server: index.wrapping_add(1), to_client: 78 };
+        stream.packet(client(index), SERVER, index, 0, SYN, b"");
+        stream.packet(SERVER, client(index), 77, turn.to_server, SYN | ACK, b"");
+        stream.packet(client(index), SERVER, turn.to_server, 78, ACK, b"");
+        turn
+    }
+
+    /// Asks and is answered.
+    fn exchange<W: Write>(&mut self, stream: &mut Stream<W>) {
+        let end = client(self.index);
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        stream.packet(end, SERVER, self.to_server, self.to_client, ACK, request);
+        self.to_server = self.to_server.wrapping_add(request.len() as u32);
+        let response = b"HTTP/1.1 204 No Content\r\n\r\n";
+        stream.packet(SERVER, end, self.to_client, self.to_server, ACK, response);
+        self.to_client = self.to_client.wrapping_add(response.len() as u32);
+    }
+}
+
+/// They wait past their handshake, between two requests, or speak TLS; 100,000
+/// packets a second.
+#[test]
+fn a_million_connections_that_wait() {
+    const CONNECTIONS: u32 = 1_000_000;
+    for (exchanges, tls) in [(0, false), (1, false), (0, true)] {
+        let run = Run::start(&["--format", "json"], move |stream| {
+            stream.pace = 10_000;
+            for index in 0..CONNECTIONS {
+                let mut turn = Turn::open(stream, index);
+                (0..exchanges).for_each(|_| turn.exchange(stream));
+                if tls {
+                    let hello = [0x16, 3, 1, 0, 4, 1, 0, 0, 0];
+                    stream.packet(client(index), SERVER, turn.to_server, 78, ACK, &hello);
+                }
+            }
+        });
+        let (output, _, peak) = run.end();
+        assert!((1..LIMIT).contains(&peak), "{peak} KiB, {exchanges} exchanges each, TLS: {tls}");
+        let report = report(&output);
+        assert_eq!(report["flows"]["count"], CONNECTIONS, "{report}");
+        assert_eq!(report["loss"]["limits"], serde_json::json!({}), "{report}");
+        assert_eq!(report["loss"]["none_known"], serde_json::json!(true), "{report}");
+        let complete = &report["transactions"]["completeness"]["complete"];
+        assert_eq!(*complete, CONNECTIONS * exchanges, "{report}");
+        let spoken = &report["flows"]["kinds"]["tls"];
+        assert_eq!(spoken.as_u64(), tls.then_some(CONNECTIONS.into()), "{report}");
+    }
+}
+
+/// Of a connection that waits enough is kept to go on: more than 16,384 do,
+/// for much longer than what was sent is remembered.
+#[test]
+fn connections_that_wait_go_on_whole() {
+    const CONNECTIONS: u32 = 40_000;
+    for format in ["json", "log"] {
+        let run = Run::start(&["--format", format], |stream| {
+            let mut turns: Vec<_> =
+                (0..CONNECTIONS).map(|index| Turn::open(stream, index)).collect();
+            for _ in 0..3 {
+                turns.iter_mut().for_each(|turn| turn.exchange(stream));
+                stream.nanos += 1_000_000_000;
+            }
+            // The last response again.
+            let Turn { index, to_server, to_client } = turns[7];
+            let again = b"HTTP/1.1 204 No Content\r\n\r\n";
+            let before = to_client.wrapping_sub(again.len() as u32);
+            stream.packet(SERVER, client(index), before, to_server, ACK, again);
+        });
+        let output = run.end().0;
+        if format == "log" {
+            let lines = String::from_utf8(output).expect("UTF-8");
+            let count = |what: &str| lines.lines().filter(|line| line.contains(what)).count();
+            assert_eq!(count(" CONN"), CONNECTIONS as usize, "each begins once");
+            assert_eq!(count(" REQUEST "), CONNECTIONS as usize * 3);
+            continue;
+        }
+        let report = report(&output);
+        let (flows, transactions) = (&report["flows"], &report["transactions"]);
+        assert_eq!(flows["count"], CONNECTIONS, "{report}");
+        assert_eq!(flows["without_handshake"], 0, "{report}");
+        assert_eq!(flows["retransmissions"], 1, "{report}");
+        assert_eq!(transactions["completeness"]["complete"], CONNECTIONS * 3, "{report}");
+        assert_eq!(report["loss"]["none_known"], serde_json::json!(true), "{report}");
+    }
 }
 
 #[test]

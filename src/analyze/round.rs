@@ -31,7 +31,7 @@ const PREFETCH_REFS: usize = 12;
 
 /// Rounds whose bytes are kept: together up to 32,768 packets or 8 MiB, of a
 /// pipe up to 32 MiB. What is sent again comes after some round trips.
-const REMEMBERED: usize = 32;
+pub const REMEMBERED: usize = 32;
 
 /// Shared bytes of a batch.
 type Chunks = Vec<Arc<dyn AsRef<[u8]> + Send + Sync>>;

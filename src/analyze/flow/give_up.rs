@@ -160,11 +160,23 @@ impl Flow {
         self.is_waiting()
     }
 
+    /// Before this time nothing can be due, unless more of it comes: where it
+    /// is not known yet where its directions begin.
+    pub fn nothing_before(&self) -> Option<Timestamp> {
+        self.first.filter(|_| !self.settled).map(|first| first.plus(SETTLE_NANOS))
+    }
+
     /// Whether something is held back that time may release.
     pub fn is_waiting(&self) -> bool {
         !self.calm
             && !self.opaque
             && self.halves.iter().any(|half| !half.held.is_empty() || half.hole_since.is_some())
+    }
+
+    /// Whether it waits or is listed so: false, at a glance, of nearly all.
+    #[inline(always)]
+    pub fn is_stirred(&self) -> bool {
+        !self.calm && (self.waiting || self.is_waiting())
     }
 
     /// Gives up the largest pile of held segments, for the total limit.

@@ -13,6 +13,7 @@ mod deliver;
 mod give_up;
 pub mod key;
 mod learn;
+pub mod parked;
 pub mod table;
 #[cfg(test)]
 mod tests;

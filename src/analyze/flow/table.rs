@@ -9,6 +9,8 @@ use crate::analyze::flow::Flow;
 use crate::analyze::flow::begun::Begun;
 use crate::analyze::flow::closed::Closed;
 use crate::analyze::flow::key::FlowKey;
+use crate::analyze::flow::parked::Parked;
+use crate::analyze::limits::{FLOWS, SHARDS};
 use crate::time::Timestamp;
 
 /// Index of a flow in its table; valid until the flow is removed.
@@ -25,17 +27,28 @@ enum Slot {
     Closed(Closed),
     /// Likewise.
     Begun(Begun),
+    /// Likewise.
+    Parked(Parked),
 }
+
+/// Nothing is wasted on telling them apart.
+const _: () = assert!(size_of::<Slot>() <= 104);
 
 impl Slot {
     #[inline]
-    fn key(&self) -> Option<&FlowKey> {
+    fn key(&self) -> Option<FlowKey> {
         match self {
             Self::Free => None,
-            Self::Flow(flow) => Some(&flow.key),
-            Self::Closed(closed) => Some(&closed.key),
-            Self::Begun(begun) => Some(&begun.key),
+            Self::Flow(flow) => Some(flow.key),
+            Self::Closed(closed) => Some(closed.key),
+            Self::Begun(begun) => Some(begun.key),
+            Self::Parked(parked) => Some(parked.key()),
         }
+    }
+
+    #[inline(never)]
+    fn is_of(&self, key: &FlowKey) -> bool {
+        self.key() == Some(*key)
     }
 }
 
@@ -61,6 +74,13 @@ const NOBODY: FlowId = FlowId(u32::MAX);
 
 /// Places for flows found last.
 const RECENT: usize = 256;
+
+/// Slots from which on there are many.
+const MANY: usize = 1024;
+
+/// Slots for as many as there are at once by default, and an eighth of those
+/// that have just made room for others.
+const ROOM: usize = FLOWS / SHARDS * 9 / 8;
 
 /// Boxes kept for reuse: more than a round frees or needs.
 const BOXES: usize = 64;
@@ -93,38 +113,63 @@ impl FlowTable {
         }
     }
 
+    #[inline(always)]
     fn has_key(&self, id: FlowId, key: &FlowKey) -> bool {
-        self.slots.get(id.0 as usize).and_then(Slot::key) == Some(key)
+        match self.slots.get(id.0 as usize) {
+            // Nearly always.
+            Some(Slot::Flow(flow)) => flow.key == *key,
+            Some(other) => other.is_of(key),
+            None => false,
+        }
     }
 
     /// Adds a flow under its key, which no flow must have.
     pub fn insert(&mut self, flow: Flow) -> FlowId {
+        let key = flow.key;
         let slot = Slot::Flow(self.boxed(flow));
-        self.insert_slot(slot)
+        self.insert_slot(&key, slot)
     }
 
     /// Adds a connection that has only begun, likewise.
     pub fn insert_small(&mut self, begun: Begun) -> FlowId {
-        self.insert_slot(Slot::Begun(begun))
+        let key = begun.key;
+        self.insert_slot(&key, Slot::Begun(begun))
     }
 
-    fn insert_slot(&mut self, slot: Slot) -> FlowId {
-        let key = slot.key().copied();
+    /// Puts what has this key into a slot of its own, here where it is made:
+    /// to hand a slot on is to copy it.
+    #[inline(always)]
+    fn insert_slot(&mut self, key: &FlowKey, slot: Slot) -> FlowId {
         let id = match self.free.pop() {
-            Some(id) => id,
+            Some(id) => {
+                self.put(id, slot);
+                id
+            }
             None => {
-                self.slots.push(Slot::Free);
+                if self.slots.len() == self.slots.capacity() {
+                    self.make_room();
+                }
+                self.slots.push(slot);
                 FlowId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
             }
         };
-        self.put(id, slot);
-        let Some(key) = key else { return id };
-        self.set_recent(&key, id);
+        self.set_recent(key, id);
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hasher.hash_one(key), id, |id| {
             slots.get(id.0 as usize).and_then(Slot::key).map_or(0, |key| hasher.hash_one(key))
         });
         id
+    }
+
+    /// Where there are many, makes room for as many as there may be at once:
+    /// what grows by doubling leaves as much behind, in pieces that nothing
+    /// else fits in. Memory that nothing was written to takes none.
+    #[cold]
+    fn make_room(&mut self) {
+        let len = self.slots.len();
+        if len >= MANY {
+            self.slots.reserve_exact(ROOM.saturating_sub(len).max(len));
+        }
     }
 
     fn boxed(&mut self, flow: Flow) -> Box<Flow> {
@@ -176,7 +221,7 @@ impl FlowTable {
     /// stays until [`FlowTable::remove`].
     pub fn detach(&mut self, id: FlowId) {
         let slot = self.slots.get(id.0 as usize);
-        let Some(key) = slot.and_then(Slot::key).copied() else { return };
+        let Some(key) = slot.and_then(Slot::key) else { return };
         let hash = self.hasher.hash_one(key);
         if let Ok(entry) = self.index.find_entry(hash, |known| *known == id) {
             entry.remove();
@@ -245,6 +290,43 @@ impl FlowTable {
         }
     }
 
+    /// Keeps of a flow only what its future depends on; its box is for the next.
+    pub fn park(&mut self, id: FlowId, parked: Parked) {
+        let Some(place) = self.slots.get_mut(id.0 as usize) else { return };
+        if let Slot::Flow(flow) = std::mem::replace(place, Slot::Parked(parked)) {
+            self.recycle(flow);
+        }
+    }
+
+    /// A connection that is parked.
+    pub fn parked(&self, id: FlowId) -> Option<&Parked> {
+        match self.slots.get(id.0 as usize)? {
+            Slot::Parked(parked) => Some(parked),
+            _ => None,
+        }
+    }
+
+    /// Takes a parked connection out, for [`FlowTable::reopen`] to put the flow
+    /// in its place.
+    pub fn take_parked(&mut self, id: FlowId) -> Option<Parked> {
+        let place = self.slots.get_mut(id.0 as usize)?;
+        match std::mem::take(place) {
+            Slot::Parked(parked) => Some(parked),
+            other => {
+                *place = other;
+                None
+            }
+        }
+    }
+
+    /// All connections that are parked, in the order of their slots.
+    pub fn all_parked(&self) -> impl Iterator<Item = (FlowId, &Parked)> {
+        self.slots.iter().zip(0..).filter_map(|(slot, index)| match slot {
+            Slot::Parked(parked) => Some((FlowId(index), parked)),
+            _ => None,
+        })
+    }
+
     /// Numbers a connection.
     pub fn number(&mut self, id: FlowId, number: u64) {
         match self.slots.get_mut(id.0 as usize) {
@@ -259,6 +341,7 @@ impl FlowTable {
         match self.slots.get(id.0 as usize)? {
             Slot::Flow(flow) => Some(flow.first_packet),
             Slot::Begun(begun) => Some(begun.packet),
+            Slot::Parked(parked) => Some(parked.first_packet),
             _ => None,
         }
     }
@@ -284,10 +367,14 @@ impl FlowTable {
         self.slots.iter().enumerate().filter_map(id_of).collect()
     }
 
-    /// Ids of those that have only begun, longer ago than `limit`, likewise.
+    /// Ids of those that have only begun or are parked and had no packet for
+    /// longer than `limit`, likewise.
     pub fn idle_small(&self, now: Option<Timestamp>, limit: i64) -> Vec<FlowId> {
         let id_of = |(index, slot): (usize, &Slot)| match slot {
             Slot::Begun(begun) if begun.is_idle(now, limit) => {
+                Some(FlowId(u32::try_from(index).ok()?))
+            }
+            Slot::Parked(parked) if parked.is_idle(now, limit) => {
                 Some(FlowId(u32::try_from(index).ok()?))
             }
             _ => None,

@@ -2,6 +2,7 @@
 
 mod closed;
 mod one_way;
+mod parked;
 mod short_way;
 
 use proptest::prelude::*;

@@ -20,7 +20,7 @@ const RECENT: usize = 4;
 
 /// Largest distance in time between two copies of one packet seen at two
 /// interfaces: queueing on one host is milliseconds.
-const COPY_NANOS: i64 = 100_000_000;
+pub const COPY_NANOS: i64 = 100_000_000;
 
 /// The parts of a segment that place it, without its payload.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ struct Recent {
 }
 
 /// Counters of one direction.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HalfCounts {
     /// Payload bytes handed on.
     pub bytes: u64,
@@ -288,6 +288,26 @@ impl Half {
                 && ((place.mark & 0xffff) != 0 || seen.interface != place.interface)
                 && seen.at.zip(place.at).is_none_or(|(a, b)| b.since(a).abs() <= COPY_NANOS)
         })
+    }
+
+    /// Whether nothing of it is held, missing or closing, and nothing out of
+    /// place was seen just before.
+    pub fn is_steady(&self) -> bool {
+        self.next.is_some()
+            && self.close.is_none()
+            && self.hole_since.is_none()
+            && self.held.is_empty()
+            && !(self.ended || self.maybe_fin)
+            && self.wild == 0
+    }
+
+    /// The round of the last segment that is remembered, 0 without any. None
+    /// where one has no time, since it never grows too old to have a copy.
+    pub fn last_round(&self) -> Option<u64> {
+        self.recent
+            .iter()
+            .flatten()
+            .try_fold(0, |last, seen| seen.at.is_some().then_some(seen.payload.round.max(last)))
     }
 
     /// The remembered bytes that overlap `place`: where they begin in the

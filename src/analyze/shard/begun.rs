@@ -8,12 +8,12 @@ use crate::analyze::flow::begun::Begun;
 use crate::analyze::flow::table::FlowId;
 
 /// Connections of a shard above which those that have only begun are kept
-/// small: 16 shards of so many flows take some 45 MB. Below, that most of them
+/// small: 16 shards of so many flows take some 23 MB. Below, that most of them
 /// soon go on makes it no gain.
 #[cfg(not(test))]
-const FLOWS: usize = 2048;
+pub(super) const FLOWS: usize = 1024;
 #[cfg(test)]
-const FLOWS: usize = 2;
+pub(super) const FLOWS: usize = 2;
 
 impl Shard {
     /// Keeps a connection small that this segment begins, in the place of a
@@ -41,16 +41,21 @@ impl Shard {
         Some(id)
     }
 
-    /// Makes a flow of a connection that is kept small; nothing of another.
+    /// Makes a flow of a connection that is kept small or parked, which is to be
+    /// listed if it goes on; nothing of another.
     pub(super) fn enlarge(&mut self, id: FlowId, work: &Work<'_>) {
+        self.unpark(id, work);
         let Some(begun) = self.table.begun(id).copied() else { return };
         let flow = work.with_context(&mut self.output, |context| begun.flow(context));
         self.table.reopen(id, flow);
     }
 
     /// Ends a connection that is kept small and has its number: its totals are
-    /// told at once. False of another.
-    pub(super) fn end_small(&mut self, id: FlowId, end: End, work: &Work<'_>) -> bool {
+    /// told at once, as of one that is parked. False of another.
+    pub(super) fn end_small(&mut self, id: FlowId, end: End, packet: u64, work: &Work<'_>) -> bool {
+        if self.end_parked(id, end, packet, work) {
+            return true;
+        }
         let Some(begun) = self.table.begun(id).filter(|begun| begun.number > 0).copied() else {
             return false;
         };

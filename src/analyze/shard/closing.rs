@@ -63,6 +63,7 @@ impl Shard {
             return None;
         }
         self.table.reopen(id, Flow::new(segment));
+        self.list_flow(id, work);
         self.fresh.push((segment.packet, id));
         Some(id)
     }

@@ -3,12 +3,14 @@
 //! A shard works alone on its segments of a round. `begun` is for connections
 //! of which only a SYN was seen, `closing` is for connections
 //! that have closed, `notes` keeps what packet comments say, `output` reports
-//! what its flows have finished, `upkeep` keeps time and limits.
+//! what its flows have finished, `parking` is for connections that are quiet,
+//! `upkeep` keeps time and limits.
 
 mod begun;
 mod closing;
 mod notes;
 mod output;
+mod parking;
 mod upkeep;
 
 use std::collections::VecDeque;
@@ -138,7 +140,7 @@ pub struct Shard {
     numbers: Vec<u64>,
     /// Last packets of the round before the last, and of the last.
     edges: [u64; 2],
-    waiting: Vec<FlowId>,
+    waiting: upkeep::Waiting,
     /// Connections that are closed and remembered, and since when.
     closed: VecDeque<(Option<Timestamp>, FlowId)>,
     /// Those that have closed in this round.
@@ -146,6 +148,9 @@ pub struct Shard {
     swept: u64,
     segments: u64,
     held_since_sweep: usize,
+    /// Flows that came into the table since then.
+    opened_since_sweep: usize,
+    parking: parking::Parking,
     /// Tables over the transactions so far.
     pub aggregate: Aggregate,
     /// Transactions as lines, since they were last taken.
@@ -188,7 +193,7 @@ impl Shard {
                 (id, false)
             }
             known => match self.begin(known, segment, work) {
-                Some(id) => (id, true),
+                Some(begun) => begun,
                 None => return,
             },
         };
@@ -197,15 +202,12 @@ impl Shard {
         if !work.round.notes.is_empty() {
             notes::keep(flow, segment, work.round);
         }
-        if flow.is_waiting() {
-            self.held_since_sweep += payload.len();
-            if !flow.waiting {
-                flow.waiting = true;
-                self.waiting.push(id);
-            }
-        }
         let closed = flow.closed.is_some();
-        if closed && !flow.listed {
+        let unlisted = closed && !flow.listed;
+        if flow.is_stirred() {
+            self.look_after(id, payload.len());
+        }
+        if unlisted {
             self.list_closed(id);
         }
         if begun && work.run.wants.log {
@@ -215,23 +217,25 @@ impl Shard {
     }
 
     /// Begins the connection of a segment, where it may begin one and has to be
-    /// a flow; the one that has its key is over, or has only begun.
+    /// a flow; the one that has its key is over, or is kept small. Says whether
+    /// it has begun.
     #[inline(never)]
     fn begin(
         &mut self,
         known: Option<FlowId>,
         segment: &SegmentRef,
         work: &Work<'_>,
-    ) -> Option<FlowId> {
+    ) -> Option<(FlowId, bool)> {
         let run = work.run;
         if let Some(id) = known {
             if let Some(closed) = self.table.closed(id).copied() {
-                return self.begin_after(id, &closed, segment, work);
+                return Some((self.begin_after(id, &closed, segment, work)?, true));
             }
             self.enlarge(id, work);
             let flow = self.table.get(id)?;
             if flow.goes_on(segment, run.options.limits.idle_nanos) {
-                return Some(id);
+                self.list_flow(id, work);
+                return Some((id, false));
             }
             let replaced = flow.is_over(segment.at) || flow.is_replaced_by(segment);
             let end = if replaced { End::Replaced } else { End::Idle };
@@ -248,7 +252,8 @@ impl Shard {
         }
         let id = self.table.insert(Flow::new(segment));
         self.fresh.push((segment.packet, id));
-        Some(id)
+        self.list_flow(id, work);
+        Some((id, true))
     }
 
     /// Ends a flow and frees its key; its totals are reported in the next round.
@@ -311,11 +316,11 @@ impl Shard {
             .collect();
         flows.sort_unstable();
         for (_, id) in flows {
-            if !self.end_small(id, End::CaptureEnd, &work) {
+            if !self.end_small(id, End::CaptureEnd, u64::MAX, &work) {
                 self.close(id, End::CaptureEnd, u64::MAX, &work);
+                self.report(run);
             }
         }
-        self.report(run);
     }
 
     /// No transaction that begins before this is still to come.
@@ -325,6 +330,9 @@ impl Shard {
             .open_ids()
             .into_iter()
             .filter_map(|id| self.table.get(id)?.oldest_open())
+            .chain(
+                self.table.all_parked().filter_map(|(_, parked)| parked.decoder()?.oldest_open()),
+            )
             .filter(|start| since.is_none_or(|since| *start >= since))
             .min();
         let pending = self.pending.iter().filter_map(|p| p.finished.transaction.rank()).min();
