@@ -9,16 +9,17 @@ use std::sync::atomic::AtomicBool;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use perisco::analyze::options::Options;
 use perisco::analyze::pipeline::{self, Control};
-use perisco::analyze::report::Format;
+use perisco::analyze::report::{Destination, Destinations, Format};
 use perisco::pcap::Capture;
 
 /// Analyses the capture, lines go to `out`; returns the number of transactions in the report.
 fn analyze(capture: &[u8], format: Format, out: &mut dyn Write) -> u64 {
-    let options = Options { threads: 1, format, ..Options::default() };
+    let options = Options { threads: 1, formats: format.into(), ..Options::default() };
     let stop = AtomicBool::new(false);
-    let control = Control { stop: &stop, progress: &|_| {}, color: false };
+    let control = Control { stop: &stop, progress: &|_| {} };
+    let mut destinations = Destinations::new(vec![Destination::new(format, out)]);
     let capture = Capture::from_bytes("bench", capture.to_vec()).expect("a capture");
-    let analysis = pipeline::run(capture, &options, &control, out);
+    let analysis = pipeline::run(capture, &options, &control, &mut destinations);
     analysis.expect("memory can be read").report.transactions.figures.count
 }
 

@@ -2,7 +2,7 @@
 //! connections at once, a reader of the output that stops.
 #![cfg(target_os = "linux")]
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -336,4 +336,37 @@ fn a_reader_that_stops_is_waited_for() {
     assert!((1..LIMIT).contains(&peak), "{peak} KiB");
     let lines = output.iter().filter(|byte| **byte == b'\n').count();
     assert_eq!(lines, REQUESTS as usize);
+}
+
+/// Lines of a zstd file.
+fn lines_of(file: &std::path::Path) -> usize {
+    let file = std::fs::File::open(file).expect("written");
+    let reader = BufReader::new(zstd::Decoder::new(file).expect("zstd"));
+    reader.split(b'\n').map(|line| line.expect("zstd")).filter(|line| !line.is_empty()).count()
+}
+
+/// All lines of several formats wait for the first transaction, which stays open.
+#[test]
+fn a_million_transactions_in_all_formats_at_once() {
+    const REQUESTS: u32 = 1_000_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let names = ["rows.csv.zst", "events.log.zst", "sum.json", "sum.txt"];
+    let files = names.map(|name| folder.path().join(name));
+    let mut args = vec!["-o", "jsonl:-"];
+    files.iter().for_each(|file| args.extend(["-o", file.to_str().expect("UTF-8")]));
+    let run = Run::start(&args, |stream| {
+        let open = b"GET /open HTTP/1.1\r\nHost: a\r\n\r\n";
+        stream.packet(client(60), SERVER, 1, 1, ACK, open);
+        exchanges(stream, 50, REQUESTS, 200);
+    });
+    let (output, _, peak) = run.end();
+    assert!((1..LIMIT).contains(&peak), "{peak} KiB");
+    let lines = output.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(lines, REQUESTS as usize + 1);
+    // A header row; connections.
+    assert_eq!(lines_of(&files[0]), lines + 1);
+    assert!(lines_of(&files[1]) > 2 * REQUESTS as usize);
+    let report = report(&std::fs::read(&files[2]).expect("written"));
+    assert_eq!(report["transactions"]["count"], REQUESTS + 1, "{report}");
+    assert!(std::fs::read_to_string(&files[3]).expect("written").contains("1,000,001"));
 }

@@ -4,18 +4,23 @@ mod common;
 
 use common::model::{Packet, write_pcap};
 use common::{analyze, cases, difference, options};
+use perisco::analyze::options::Options;
 use perisco::analyze::report::Format;
 use perisco::pcap::Input;
 
-const FORMATS: [Format; 5] = [Format::Text, Format::Json, Format::Jsonl, Format::Csv, Format::Log];
+const FORMATS: [Format; Format::ALL.len()] = Format::ALL;
 
 /// All captures of `testdata/` merged by time, and with a synthetic capture
 /// of many connections, so that all shards have work.
-fn run(format: Format, threads: usize) -> String {
+fn inputs() -> Vec<Input> {
     let mut inputs: Vec<Input> =
         cases().into_iter().map(|case| Input::Path(case.capture)).collect();
     inputs.push(common::in_memory("many.pcap", many_connections()));
-    let bytes = analyze(inputs, &options(format, threads)).bytes;
+    inputs
+}
+
+fn run(format: Format, threads: usize) -> String {
+    let bytes = analyze(inputs(), &options(format, threads)).bytes;
     // The report names the folder of the checkout; nothing depends on it.
     String::from_utf8(bytes).expect("UTF-8")
 }
@@ -147,6 +152,29 @@ fn one_two_three_and_eight_threads_give_the_same_bytes() {
                 "{format:?}: 1 and {threads} threads differ: {}",
                 difference(&one, &many)
             );
+        }
+    }
+}
+
+/// Formats do not change each other, whatever the number of threads.
+#[test]
+fn formats_in_one_pass_are_what_each_is_alone() {
+    let alone: Vec<_> = FORMATS.into_iter().map(|format| run(format, 1)).collect();
+    for threads in [1, 2, 3, 8] {
+        for several in [&FORMATS[..], &[Format::Jsonl, Format::Log], &[Format::Text, Format::Csv]] {
+            let formats = several.iter().copied().collect();
+            let options = Options { formats, threads, ..Options::default() };
+            for (format, bytes) in analyze(inputs(), &options).formats {
+                let found = String::from_utf8(bytes).expect("UTF-8");
+                let at = FORMATS.iter().position(|other| *other == format).expect("one of them");
+                let expected = &alone[at];
+                let same = *expected == found;
+                assert!(
+                    same,
+                    "{format:?} of {several:?}, {threads} threads: {}",
+                    difference(expected, &found)
+                );
+            }
         }
     }
 }

@@ -6,26 +6,27 @@ use std::sync::atomic::AtomicBool;
 use libfuzzer_sys::fuzz_target;
 use perisco::analyze::options::Options;
 use perisco::analyze::pipeline::{self, Control};
-use perisco::analyze::report::{Format, Style, json, text};
+use perisco::analyze::report::{Destination, Destinations, Format, Style, json, text};
 use perisco::pcap::Capture;
 use perisco_fuzz::check;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&first, capture)) = input.split_first() else { return };
     let Ok(capture) = Capture::from_bytes("fuzz", capture.to_vec()) else { return };
-    let format = [Format::Jsonl, Format::Text, Format::Json, Format::Csv, Format::Log]
-        [usize::from(first & 7) % 5];
+    let format = Format::ALL[usize::from(first & 7) % Format::ALL.len()];
     let options = Options {
         threads: 1,
-        format,
+        formats: format.into(),
         headers: first & 8 == 0,
         conformance: first & 16 != 0,
         ..Options::default()
     };
     let stop = AtomicBool::new(false);
-    let control = Control { stop: &stop, progress: &|_| {}, color: false };
+    let control = Control { stop: &stop, progress: &|_| {} };
     let mut out = Vec::new();
-    let analysis = pipeline::run(capture, &options, &control, &mut out).expect("bytes can be read");
+    let mut destinations = Destinations::new(vec![Destination::new(format, &mut out)]);
+    let analysis =
+        pipeline::run(capture, &options, &control, &mut destinations).expect("bytes can be read");
     let out = String::from_utf8(out).expect("output is UTF-8");
     match format {
         Format::Jsonl => out.split_inclusive('\n').for_each(|line| {

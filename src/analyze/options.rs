@@ -2,7 +2,7 @@
 
 use crate::analyze::decode::Wants;
 use crate::analyze::limits::Limits;
-use crate::analyze::report::Format;
+use crate::analyze::report::{Format, Formats};
 
 /// Settings of one run.
 #[derive(Clone, Debug)]
@@ -11,9 +11,9 @@ pub struct Options {
     pub limits: Limits,
     /// Worker threads, at least 1.
     pub threads: usize,
-    /// Output format.
-    pub format: Format,
-    /// Write header fields in jsonl and log.
+    /// Formats that are written: those of the destinations.
+    pub formats: Formats,
+    /// Write header fields in jsonl.
     pub headers: bool,
     /// Feed intact HTTP/2 connections to a real endpoint.
     pub conformance: bool,
@@ -22,12 +22,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// What decoders must keep for this format.
+    /// What decoders must keep for these formats.
     pub fn wants(&self) -> Wants {
-        let lines = matches!(self.format, Format::Jsonl);
         Wants {
-            headers: self.headers && lines,
-            log: self.format == Format::Log,
+            headers: self.headers && self.formats.has(Format::Jsonl),
+            log: self.formats.has(Format::Log),
             conformance: self.conformance,
         }
     }
@@ -38,7 +37,7 @@ impl Default for Options {
         Self {
             limits: Limits::default(),
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
-            format: Format::Text,
+            formats: Format::Text.into(),
             headers: true,
             conformance: false,
             top: 10,

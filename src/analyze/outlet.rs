@@ -1,9 +1,8 @@
 //! What rounds have told, in order: numbers of connections, lines, events.
 //!
-//! Between two rounds, on one thread; so it does as little as it can. That
-//! the output does not depend on how many threads there are is decided here.
+//! Between two rounds, on one thread; so it does as little as it can, and writes
+//! when the next round has begun. That the output does not depend on how many threads there are is decided here.
 
-use std::io::Write;
 use std::sync::Mutex;
 
 use crate::analyze::crew::lock;
@@ -11,13 +10,18 @@ use crate::analyze::options::Options;
 use crate::analyze::pipeline::{AnalyzeError, Control};
 use crate::analyze::report::log::LogLine;
 use crate::analyze::report::sorter::{SortError, Sorter};
-use crate::analyze::report::{Format, csv};
+use crate::analyze::report::{Destinations, Format, write_begin};
 use crate::analyze::shard::{Lines, LogEvent, Shard};
 use crate::time::{Timestamp, earliest};
 
 /// Bytes of sorted lines kept in memory before they go to a temporary file, as
 /// they do where an old transaction stays open and all later ones wait for it.
+/// Formats share them evenly, less [`FORMAT_BYTES`].
 const SORT_BYTES: usize = 144 << 20;
+
+/// What a second or third format with lines takes besides them: buffers in the
+/// shards, open runs, lists that have room to grow.
+const FORMAT_BYTES: usize = 16 << 20;
 
 /// Rounds between two looks for lines that may go out, at most.
 const FLUSH_ROUNDS: u64 = 256;
@@ -47,89 +51,146 @@ pub struct Now {
     pub live: bool,
 }
 
+/// Lines of one format on their way out.
+struct Sorting {
+    format: Format,
+    /// Which of a shard's lines they are.
+    at: usize,
+    /// None where sorting has failed, and they go nowhere.
+    sorter: Option<Sorter>,
+}
+
+impl Sorting {
+    /// For all formats that have lines for transactions.
+    fn all(options: &Options) -> Vec<Self> {
+        let formats = Format::TRANSACTIONS.into_iter().enumerate();
+        let formats: Vec<_> = formats.filter(|(_, format)| options.formats.has(*format)).collect();
+        let count = formats.len().max(1);
+        let share = SORT_BYTES.saturating_sub((count - 1) * FORMAT_BYTES) / count;
+        let new = |(at, format)| Self { format, at, sorter: Some(Sorter::new(share)) };
+        formats.into_iter().map(new).collect()
+    }
+
+    /// Does something with the sorter. Where that fails, the format is given up
+    /// and the others go on.
+    fn with(
+        &mut self,
+        destinations: &mut Destinations<'_>,
+        f: impl FnOnce(&mut Sorter, &mut Destinations<'_>) -> Result<(), SortError>,
+    ) {
+        let Some(sorter) = &mut self.sorter else { return };
+        if let Err(error) = f(sorter, destinations) {
+            let why = format!("{error}: {}", error.io());
+            destinations.fail(self.format, error.io().kind(), &why);
+            self.sorter = None;
+        }
+    }
+}
+
 /// Numbers connections and lets lines out.
-pub struct Outlet<'a> {
+pub struct Outlet<'a, 'w> {
     options: &'a Options,
     shards: &'a [Mutex<Shard>],
     control: &'a Control<'a>,
-    out: &'a mut dyn Write,
+    destinations: &'a mut Destinations<'w>,
     connections: u64,
     /// Connections that began in the round: first packet and shard.
     fresh: Vec<(u64, usize)>,
-    sorter: Sorter,
+    sortings: Vec<Sorting>,
     /// Rounds since lines were last let out.
     rounds: u64,
-    buffer: Vec<u8>,
+    /// Lines of transactions that began before this may go out; None where
+    /// nobody has looked since they last did.
+    due: Option<Timestamp>,
+    /// Whether each round's lines are wanted at once.
+    live: bool,
 }
 
-impl<'a> Outlet<'a> {
-    /// From these shards to `out`, which gets its first line if the format has
-    /// one.
-    ///
-    /// # Errors
-    /// When that cannot be written.
+impl<'a, 'w> Outlet<'a, 'w> {
+    /// From these shards to the destinations, which get what their formats begin with.
     pub fn new(
         options: &'a Options,
         shards: &'a [Mutex<Shard>],
         control: &'a Control<'a>,
-        out: &'a mut dyn Write,
-    ) -> std::io::Result<Self> {
-        let mut outlet = Self {
+        destinations: &'a mut Destinations<'w>,
+    ) -> Self {
+        for destination in destinations.iter_mut() {
+            let mut begin = Vec::new();
+            write_begin(destination.format(), &mut begin);
+            destination.with(|out| out.write_all(&begin));
+        }
+        Self {
             options,
             shards,
             control,
-            out,
+            destinations,
             connections: 0,
             fresh: Vec::new(),
-            sorter: Sorter::new(SORT_BYTES),
+            sortings: Sorting::all(options),
             rounds: 0,
-            buffer: Vec::new(),
-        };
-        if options.format == Format::Csv {
-            csv::write_header(&mut outlet.buffer);
-            outlet.write_buffer()?;
+            due: None,
+            live: false,
         }
-        Ok(outlet)
     }
 
-    /// After a round: takes what the shards of these bits have to tell, and
-    /// lets out what is ready.
-    ///
-    /// # Errors
-    /// When the output cannot be written or lines cannot be sorted.
-    pub fn settle(&mut self, told: u64, now: &Now) -> Result<(), AnalyzeError> {
+    /// After a round: takes what the shards of these bits have to tell.
+    pub fn settle(&mut self, told: u64, now: &Now) {
         if told != 0 {
             self.number(told, now.last_packet);
-            self.take(told, false)?;
+            self.take(told, false);
         }
         self.rounds += 1;
         if now.live || self.rounds >= FLUSH_ROUNDS || self.is_worth_a_look() {
             self.rounds = 0;
             (self.control.progress)(now.position);
-            self.let_out(now)?;
+            self.look(now);
         }
-        if now.live {
-            self.out.flush()?;
+        self.live = now.live;
+    }
+
+    /// Lets out what [`Outlet::settle`] has found to be ready. Asks nothing of
+    /// shards, which can be worked on meanwhile.
+    ///
+    /// # Errors
+    /// [`AnalyzeError::Output`] when all destinations have failed.
+    pub fn let_out(&mut self) -> Result<(), AnalyzeError> {
+        if let Some(watermark) = self.due.take() {
+            for sorting in &mut self.sortings {
+                let format = sorting.format;
+                sorting.with(self.destinations, |sorter, destinations| {
+                    sorter.advance(Some(watermark), &mut destinations.of(format))
+                });
+            }
         }
-        Ok(())
+        if self.live {
+            self.destinations.flush();
+        }
+        if self.destinations.have_all_failed() { Err(AnalyzeError::Output) } else { Ok(()) }
     }
 
     /// After the last round and the end of all connections: lets out all.
-    /// Returns how many lines came after later ones.
+    /// Returns how many lines of a format came after later ones.
     ///
     /// # Errors
-    /// When the output cannot be written or lines cannot be sorted.
+    /// [`AnalyzeError::Output`] when all destinations have failed.
     pub fn finish(mut self) -> Result<u64, AnalyzeError> {
-        self.take(u64::MAX, true)?;
-        let late = self.sorter.late();
-        self.sorter.finish(self.out)?;
-        Ok(late)
+        self.take(u64::MAX, true);
+        let mut late = 0;
+        for mut sorting in std::mem::take(&mut self.sortings) {
+            // Formats get the same lines at the same times.
+            late = late.max(sorting.sorter.as_ref().map_or(0, Sorter::late));
+            let format = sorting.format;
+            sorting.with(self.destinations, |sorter, destinations| {
+                std::mem::take(sorter).finish(&mut destinations.of(format))
+            });
+        }
+        if self.destinations.have_all_failed() { Err(AnalyzeError::Output) } else { Ok(late) }
     }
 
     /// Whether many lines wait, and all connections are soon looked at for open
     /// transactions, beside what the rounds took.
     fn is_worth_a_look(&self) -> bool {
-        self.sorter.is_filling() && {
+        self.sortings.iter().any(|of| of.sorter.as_ref().is_some_and(Sorter::is_filling)) && {
             let connections = self.shards.iter().map(|shard| lock(shard).connections());
             connections.sum::<usize>() as u64 <= self.rounds * LOOK_CONNECTIONS
         }
@@ -155,53 +216,64 @@ impl<'a> Outlet<'a> {
     }
 
     /// Takes events, and lines as [`Outlet::take_lines`] does.
-    fn take(&mut self, told: u64, all: bool) -> Result<(), AnalyzeError> {
-        match self.options.format {
-            Format::Text | Format::Json => Ok(()),
-            Format::Jsonl | Format::Csv => Ok(self.take_lines(told, all)?),
-            Format::Log => Ok(self.write_events(told)?),
+    fn take(&mut self, told: u64, all: bool) {
+        self.take_lines(told, all);
+        if self.options.formats.has(Format::Log) {
+            self.write_events(told);
         }
     }
 
-    /// Hands finished lines to the sorter; unless `all`, only where that is
+    /// Hands finished lines to their sorters; unless `all`, only where that is
     /// many, which then change hands without a copy.
-    fn take_lines(&mut self, told: u64, all: bool) -> Result<(), SortError> {
-        for shard in self.shards(told) {
-            let Lines { keys, bytes } = &mut lock(shard).lines;
-            self.sorter.take(keys, bytes, all)?;
+    fn take_lines(&mut self, told: u64, all: bool) {
+        if self.sortings.is_empty() {
+            return;
         }
-        Ok(())
+        for shard in self.shards(told) {
+            let mut shard = lock(shard);
+            for sorting in &mut self.sortings {
+                let Some(Lines { keys, bytes }) = shard.lines.get_mut(sorting.at) else { continue };
+                sorting.with(self.destinations, |sorter, _| sorter.take(keys, bytes, all));
+                if sorting.sorter.is_none() {
+                    keys.clear();
+                    bytes.clear();
+                }
+            }
+        }
     }
 
-    fn write_events(&mut self, told: u64) -> std::io::Result<()> {
+    fn write_events(&mut self, told: u64) {
         let mut events: Vec<LogEvent> = Vec::new();
         for shard in self.shards(told) {
             events.append(&mut lock(shard).events);
         }
+        if events.is_empty() {
+            return;
+        }
         events.sort_by_key(|event| event.packet);
-        for LogEvent { at, server, client, kind, text, .. } in &events {
-            let line = LogLine { at: *at, server: *server, client: *client, kind: *kind, text };
-            line.write(self.control.color, &mut self.buffer);
+        let mut buffer = Vec::new();
+        for destination in
+            self.destinations.iter_mut().filter(|destination| destination.format() == Format::Log)
+        {
+            buffer.clear();
+            for LogEvent { at, server, client, kind, text, .. } in &events {
+                let line = LogLine { at: *at, server: *server, client: *client, kind: *kind, text };
+                line.write(destination.color(), &mut buffer);
+            }
+            destination.with(|out| out.write_all(&buffer));
         }
-        self.write_buffer()
     }
 
-    fn write_buffer(&mut self) -> std::io::Result<()> {
-        self.out.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    fn let_out(&mut self, now: &Now) -> Result<(), SortError> {
-        if !matches!(self.options.format, Format::Jsonl | Format::Csv) {
-            return Ok(());
+    /// Takes all lines and looks up to when they may go out.
+    fn look(&mut self, now: &Now) {
+        if self.sortings.is_empty() {
+            return;
         }
-        let Some(time) = now.time else { return Ok(()) };
-        self.take_lines(u64::MAX, true)?;
+        let Some(time) = now.time else { return };
+        self.take_lines(u64::MAX, true);
         let since = now.live.then(|| time.plus(-LIVE_OPEN_NANOS));
         let open = self.shards.iter().map(|shard| lock(shard).watermark(since));
         let open = open.fold(None, earliest);
-        let watermark = earliest(open, Some(time.plus(-LATE_NANOS)));
-        self.sorter.advance(watermark, self.out)
+        self.due = earliest(open, Some(time.plus(-LATE_NANOS)));
     }
 }

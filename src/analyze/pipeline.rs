@@ -6,7 +6,6 @@
 //! in the order of their first packets, and finished lines go out. So the
 //! output does not depend on how many threads there are.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -17,8 +16,7 @@ use crate::analyze::feed::Feeder;
 use crate::analyze::limits::SHARDS;
 use crate::analyze::options::Options;
 use crate::analyze::outlet::{Now, Outlet};
-use crate::analyze::report::sorter::SortError;
-use crate::analyze::report::{Aggregate, CaptureTotals, Report};
+use crate::analyze::report::{Aggregate, CaptureTotals, Destinations, Report};
 use crate::analyze::round::{Before, Round};
 use crate::analyze::shard::{Run, Shard, Work};
 use crate::pcap::{Capture, PcapError};
@@ -29,12 +27,9 @@ pub enum AnalyzeError {
     /// The input cannot be read.
     #[error(transparent)]
     Input(#[from] PcapError),
-    /// The output cannot be written.
-    #[error("cannot write the output: {0}")]
-    Output(#[from] std::io::Error),
-    /// Lines could not be sorted.
-    #[error(transparent)]
-    Sort(#[from] SortError),
+    /// Nothing can be written to any more; the destinations say why.
+    #[error("cannot write the output")]
+    Output,
     /// Worker threads could not be started.
     #[error("cannot start worker threads: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -54,23 +49,25 @@ pub struct Control<'a> {
     pub stop: &'a AtomicBool,
     /// Told the position in the input now and then.
     pub progress: &'a dyn Fn(u64),
-    /// Colours in the log.
-    pub color: bool,
 }
 
-/// Analyses a capture. Lines of jsonl, csv and log go to `out` as they come;
-/// the report is returned.
+/// Analyses a capture. Lines go to their destinations as they come; the report is
+/// returned, for [`write_end`](crate::analyze::report::write_end).
+///
+/// # Errors
+/// When the capture cannot be read or no destination is left. A destination that fails keeps
+/// its error and gets nothing more, and the others go on.
 pub fn run(
     capture: Capture,
     options: &Options,
     control: &Control<'_>,
-    out: &mut dyn Write,
+    destinations: &mut Destinations<'_>,
 ) -> Result<Analysis, AnalyzeError> {
     // Decompression is one of the threads: with one more of ours than there are
     // processors, all would wait at the end of each round for who has none.
     let threads = options.threads.saturating_sub(usize::from(capture.is_compressed()));
     let shards: Vec<_> = (0..SHARDS).map(|index| Mutex::new(Shard::new(index, options))).collect();
-    let outlet = Outlet::new(options, &shards, control, out)?;
+    let outlet = Outlet::new(options, &shards, control, destinations);
     let mut pipeline =
         Pipeline { feeder: Feeder::new(capture), shards: &shards, options, control, outlet };
     if threads > 1 {
@@ -92,15 +89,15 @@ pub fn run(
     Ok(Analysis { report: aggregate.finish(totals), late_lines })
 }
 
-struct Pipeline<'a> {
+struct Pipeline<'a, 'w> {
     feeder: Feeder,
     shards: &'a [Mutex<Shard>],
     options: &'a Options,
     control: &'a Control<'a>,
-    outlet: Outlet<'a>,
+    outlet: Outlet<'a, 'w>,
 }
 
-impl Pipeline<'_> {
+impl Pipeline<'_, '_> {
     /// Analyses the capture on this thread: works on each segment as soon as it
     /// is dissected, while it is at hand.
     fn alone(&mut self) -> Result<(), AnalyzeError> {
@@ -113,7 +110,8 @@ impl Pipeline<'_> {
             interfaces.extend(round.batch.interfaces.iter().map(|i| i.name.clone()));
             let run = Run::new(self.options, &interfaces);
             let told = self.work_on(ALL, &mut round, &run);
-            self.outlet.settle(told, &self.now(&round))?;
+            self.outlet.settle(told, &self.now(&round));
+            self.outlet.let_out()?;
             if last {
                 self.shards.iter().for_each(|shard| lock(shard).finish(&round, &run));
                 return Ok(());
@@ -125,7 +123,7 @@ impl Pipeline<'_> {
     /// others of the pool.
     fn together(&mut self, threads: usize, pool: &rayon::ThreadPool) -> Result<(), AnalyzeError> {
         // Lines and events of a round are taken before the next is worked on.
-        let ahead = self.options.format.is_summary();
+        let ahead = self.options.formats.are_summaries();
         let crew = Crew::new(self.shards, threads, ahead, self.options);
         let last = pool.in_place_scope(|scope| {
             for thread in 1..threads {
@@ -151,6 +149,8 @@ impl Pipeline<'_> {
         loop {
             let last = self.is_last(more);
             leader.begin(number);
+            // Before it waits for packets of a live stream.
+            self.outlet.let_out()?;
             let mut told_ahead = 0;
             if !last {
                 let before = crew.read(number).remembered();
@@ -158,8 +158,9 @@ impl Pipeline<'_> {
             }
             told |= leader.finish(number);
             let now = self.now(&crew.read(number));
-            self.outlet.settle(told, &now)?;
+            self.outlet.settle(told, &now);
             if last {
+                self.outlet.let_out()?;
                 return Ok(number);
             }
             number += 1;

@@ -22,21 +22,23 @@ use std::sync::atomic::AtomicBool;
 
 use perisco::analyze::options::Options;
 use perisco::analyze::pipeline::{self, Analysis, AnalyzeError, Control};
-use perisco::analyze::report::{Format, Style, json, text};
+use perisco::analyze::report::{Destination, Destinations, Format, Style, write_end};
 use perisco::pcap::{Capture, Input, OpenOptions};
 use serde_json::Value;
 
 /// What one run gave.
 pub struct Output {
-    /// Everything it wrote.
+    /// Everything it wrote, formats one behind the other.
     pub bytes: Vec<u8>,
+    /// The same by format.
+    pub formats: Vec<(Format, Vec<u8>)>,
     /// What it returned.
     pub analysis: Analysis,
 }
 
 /// Options for a format and a number of threads, all else as by default.
 pub fn options(format: Format, threads: usize) -> Options {
-    Options { format, threads, ..Options::default() }
+    Options { formats: format.into(), threads, ..Options::default() }
 }
 
 /// A capture in memory, under the name that messages give it.
@@ -48,16 +50,19 @@ pub fn in_memory(name: &str, bytes: Vec<u8>) -> Input {
 /// without colours.
 pub fn try_analyze(inputs: Vec<Input>, options: &Options) -> Result<Output, AnalyzeError> {
     let stop = AtomicBool::new(false);
-    let control = Control { stop: &stop, progress: &|_| (), color: false };
+    let control = Control { stop: &stop, progress: &|_| () };
     let capture = Capture::open(inputs, OpenOptions::default())?;
-    let mut bytes = Vec::new();
-    let analysis = pipeline::run(capture, options, &control, &mut bytes)?;
-    match options.format {
-        Format::Text => text::write(&analysis.report, Style::default(), &mut bytes)?,
-        Format::Json => json::write(&analysis.report, &mut bytes)?,
-        Format::Jsonl | Format::Csv | Format::Log => {}
+    let mut formats: Vec<_> = options.formats.iter().map(|format| (format, Vec::new())).collect();
+    let destinations = formats.iter_mut().map(|(format, out)| Destination::new(*format, out));
+    let mut destinations = Destinations::new(destinations.collect());
+    let analysis = pipeline::run(capture, options, &control, &mut destinations)?;
+    for destination in destinations.iter_mut() {
+        let format = destination.format();
+        destination.with(|out| write_end(format, &analysis.report, Style::default(), out));
     }
-    Ok(Output { bytes, analysis })
+    assert!(destinations.into_errors().iter().all(Option::is_none), "memory can be written");
+    let bytes = formats.iter().flat_map(|(_, bytes)| bytes).copied().collect();
+    Ok(Output { bytes, formats, analysis })
 }
 
 /// As [`try_analyze`], for captures that must be readable.

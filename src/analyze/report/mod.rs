@@ -6,12 +6,15 @@
 //! - [`jsonl`], [`csv`] and [`log`] write a line per transaction or event,
 //!   which [`Sorter`] brings into order in bounded memory.
 //! - [`Aggregate`] sums up to a [`Report`], which [`json`] and [`text`] print.
+//! - A run may write several formats, each to its [`Destination`].
 //!
 //! The formats are documented for users in `docs/output.md`.
 
 pub mod aggregate;
 pub mod csv;
+pub mod destination;
 pub mod fold;
+pub mod format;
 pub mod json;
 pub mod jsonl;
 pub mod log;
@@ -25,10 +28,12 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::str::FromStr;
 
 pub use aggregate::Aggregate;
+pub use destination::{Destination, Destinations};
+pub use format::{Format, Formats, UnknownFormat};
 pub use log::{LogKind, LogLine};
 pub use model::Report;
 pub use sorter::{SortError, SortKey, Sorter};
@@ -39,55 +44,40 @@ use crate::analyze::transaction::Transaction;
 use crate::pcap::Damage;
 use crate::time::Timestamp;
 
-/// How results are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
-pub enum Format {
-    /// Summary for people.
-    #[default]
-    Text,
-    /// The same summary for programs, one JSON document.
-    Json,
-    /// One JSON object per transaction and line.
-    Jsonl,
-    /// One row per transaction, comma-separated.
-    Csv,
-    /// One line per event, as it happened.
-    Log,
-}
-
-/// A format's name that there is not.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown format {0:?}: there are text, json, jsonl, csv and log")]
-pub struct UnknownFormat(pub String);
-
-impl Format {
-    /// All, in the order of the help.
-    pub const ALL: [Self; 5] = [Self::Text, Self::Json, Self::Jsonl, Self::Csv, Self::Log];
-
-    /// As it stands on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Json => "json",
-            Self::Jsonl => "jsonl",
-            Self::Csv => "csv",
-            Self::Log => "log",
-        }
-    }
-
-    /// Whether it is a [`Report`] at the end rather than a line for each
-    /// transaction or event.
-    pub const fn is_summary(self) -> bool {
-        matches!(self, Self::Text | Self::Json)
+/// Appends what a format begins with.
+pub fn write_begin(format: Format, out: &mut Vec<u8>) {
+    match format {
+        Format::Csv => csv::write_header(out),
+        Format::Text | Format::Json | Format::Jsonl | Format::Log => {}
     }
 }
 
-impl FromStr for Format {
-    type Err = UnknownFormat;
+/// Appends a transaction in a format of [`Format::TRANSACTIONS`]. `headers`
+/// says whether jsonl has lists of header and trailer fields.
+#[inline]
+pub fn write_transaction(format: Format, item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
+    match format {
+        Format::Jsonl => jsonl::write(item, headers, out),
+        Format::Csv => csv::write(item, out),
+        Format::Text | Format::Json | Format::Log => {}
+    }
+}
 
-    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        let known = Self::ALL.into_iter().find(|format| format.name() == name);
-        known.ok_or_else(|| UnknownFormat(name.to_owned()))
+/// Writes what a format ends with: a summary is nothing else. `style` is that of
+/// text.
+///
+/// # Errors
+/// What `out` returns.
+pub fn write_end(
+    format: Format,
+    report: &Report,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match format {
+        Format::Text => text::write(report, style, out),
+        Format::Json => json::write(report, out),
+        Format::Jsonl | Format::Csv | Format::Log => Ok(()),
     }
 }
 

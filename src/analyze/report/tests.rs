@@ -254,16 +254,6 @@ fn shards_and_sorters_may_move_between_threads() {
     movable::<Sorter>();
 }
 
-#[test]
-fn formats_by_name() {
-    for format in Format::ALL {
-        assert_eq!(format.name().parse(), Ok(format));
-        let value = clap::ValueEnum::to_possible_value(&format).unwrap();
-        assert_eq!(value.get_name(), format.name());
-    }
-    assert_eq!("xml".parse::<Format>(), Err(UnknownFormat("xml".to_owned())));
-}
-
 /// A message of arbitrary bytes.
 /// More than any capture holds. Tables are laid out for less: with sums beyond
 /// the range of u64 every cell would be as wide as it can be at once.

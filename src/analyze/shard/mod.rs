@@ -23,9 +23,9 @@ use crate::analyze::flow::table::{FlowId, FlowTable};
 use crate::analyze::flow::{Context, Flow, SegmentRef};
 use crate::analyze::limits::SHARDS;
 use crate::analyze::options::Options;
-use crate::analyze::report::Aggregate;
 use crate::analyze::report::log::LogKind;
 use crate::analyze::report::sorter::SortKey;
+use crate::analyze::report::{Aggregate, Format};
 use crate::analyze::round::{Payloads, Round};
 use crate::time::{Timestamp, earliest};
 
@@ -54,6 +54,9 @@ pub struct Lines {
     /// Key of each line and where it ends.
     pub keys: Vec<(SortKey, usize)>,
 }
+
+/// Lines in each format of [`Format::TRANSACTIONS`].
+pub type TransactionLines = [Lines; Format::TRANSACTIONS.len()];
 
 /// What a shard needs of the run.
 pub struct Run<'a> {
@@ -154,7 +157,7 @@ pub struct Shard {
     /// Tables over the transactions so far.
     pub aggregate: Aggregate,
     /// Transactions as lines, since they were last taken.
-    pub lines: Lines,
+    pub lines: TransactionLines,
     /// Events since they were last taken.
     pub events: Vec<LogEvent>,
     /// What limits cost.
@@ -271,8 +274,8 @@ impl Shard {
     /// Whether the round has left something for all shards together to order:
     /// new connections, lines or events.
     pub fn has_told(&self) -> bool {
-        let nothing = self.lines.keys.is_empty() && self.events.is_empty();
-        self.fresh.len() > self.numbers.len() || !nothing
+        let no_lines = self.lines.iter().all(|lines| lines.keys.is_empty());
+        self.fresh.len() > self.numbers.len() || !no_lines || !self.events.is_empty()
     }
 
     /// Connections that it keeps.

@@ -1,6 +1,6 @@
 //! What flows have finished, on its way into lines, events and tables.
 
-use super::{Lines, LogEvent, Pending, Run, Shard, notes};
+use super::{LogEvent, Pending, Run, Shard, TransactionLines, notes};
 use crate::analyze::decode::{Direction, Event, Finished};
 use crate::analyze::flow::table::FlowId;
 use crate::analyze::flow::{Flow, SegmentRef};
@@ -8,7 +8,7 @@ use crate::analyze::options::Options;
 use crate::analyze::owner::Process;
 use crate::analyze::packet::flags;
 use crate::analyze::report::log::LogKind;
-use crate::analyze::report::{Aggregate, FlowTotals, Format, Item, csv, jsonl};
+use crate::analyze::report::{Aggregate, FlowTotals, Format, Item, write_transaction};
 use crate::time::Timestamp;
 
 impl Shard {
@@ -177,15 +177,28 @@ fn item<'a>(flow: &'a Flow, index: u64, finished: &'a Finished, run: &'a Run<'_>
     }
 }
 
-fn report_item(item: &Item<'_>, options: &Options, aggregate: &mut Aggregate, lines: &mut Lines) {
-    match options.format {
-        Format::Text | Format::Json => aggregate.add(item),
-        Format::Jsonl => jsonl::write(item, options.headers, &mut lines.bytes),
-        Format::Csv => csv::write(item, &mut lines.bytes),
-        Format::Log => {}
+#[inline]
+fn report_item(
+    item: &Item<'_>,
+    options: &Options,
+    aggregate: &mut Aggregate,
+    lines: &mut TransactionLines,
+) {
+    if options.formats.has_summary() {
+        aggregate.add(item);
     }
-    if matches!(options.format, Format::Jsonl | Format::Csv) {
-        lines.keys.push((item.sort_key(), lines.bytes.len()));
+    if options.formats.has_transactions() {
+        write_lines(item, options, lines);
+    }
+}
+
+#[inline]
+fn write_lines(item: &Item<'_>, options: &Options, lines: &mut TransactionLines) {
+    for (format, lines) in Format::TRANSACTIONS.into_iter().zip(lines) {
+        if options.formats.has(format) {
+            write_transaction(format, item, options.headers, &mut lines.bytes);
+            lines.keys.push((item.sort_key(), lines.bytes.len()));
+        }
     }
 }
 

@@ -1,27 +1,24 @@
 //! `perisco analyze`: its flags, and nothing but their way to the library.
 
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 use perisco::analyze::limits::Limits;
 use perisco::analyze::options::Options;
 use perisco::analyze::pipeline::{self, Analysis, AnalyzeError, Control};
-use perisco::analyze::report::{Format, Style, json, text};
+use perisco::analyze::report::{Destination, Destinations, Format, Style, text, write_end};
 use perisco::pcap::{Capture, Input, OpenOptions};
 
+use crate::outputs::{self, Output, Target};
 use crate::progress::Progress;
 use crate::stop;
 use crate::values;
-
-/// Buffer of the output: lines are small, writes should not be.
-const OUTPUT_BUFFER: usize = 256 << 10;
 
 /// Report every HTTP/1.1, HTTP/2 and gRPC transaction of a capture.
 ///
@@ -29,21 +26,25 @@ const OUTPUT_BUFFER: usize = 256 << 10;
 /// recognised by content. Several files are merged by time; `-` is standard
 /// input, which may be a live stream: `tcpdump -i lo -U -w - | perisco analyze -`.
 ///
-/// Exit code 0: all was read. 1: an input was damaged or the analysis was
-/// cut short; what could be read is reported. 2: not a capture, or wrong use.
+/// Exit code 0: all was read. 1: an input was damaged, the analysis was cut
+/// short or one of several outputs could not be written; what could be read is
+/// reported. 2: not a capture, wrong use, or nothing could be written.
 #[derive(ClapArgs)]
 pub struct Args {
     /// Capture files, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t = FormatArg::Text)]
-    format: FormatArg,
+    /// Format of what is written, where its name does not say it; with one -o
+    /// it wins over the name [default: text]
+    #[arg(short, long, value_enum)]
+    format: Option<Format>,
 
-    /// Write to FILE instead of standard output
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    /// Write to FILE, in the format that its name says: .txt .json .jsonl .csv
+    /// .log, with .gz or .zst behind it compressed. More of them are written in
+    /// the same pass; - is standard output
+    #[arg(short, long, value_name = "[FORMAT:]FILE")]
+    output: Vec<OsString>,
 
     /// Leave header and trailer lists out of jsonl
     #[arg(short = 'q', long)]
@@ -72,20 +73,6 @@ pub struct Args {
 
     #[command(flatten, next_help_heading = "Limits (what they cost is counted and reported)")]
     limits: LimitArgs,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum FormatArg {
-    /// Summary for people
-    Text,
-    /// The same report as one JSON document
-    Json,
-    /// One JSON object per transaction, by start time
-    Jsonl,
-    /// One row per transaction, by start time
-    Csv,
-    /// One line per event, as it happened
-    Log,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -154,7 +141,8 @@ impl LimitArgs {
 
 /// Runs it.
 pub fn main(args: Args) -> anyhow::Result<ExitCode> {
-    let options = options(&args);
+    let targets = outputs::targets(&args.output, args.format)?;
+    let options = options(&args, &targets);
     let stop = stop::flag()?;
     let inputs: Vec<Input> =
         args.files.iter().map(|path| Input::from_arg(path.as_os_str())).collect();
@@ -165,94 +153,129 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     };
     let capture = Capture::open(inputs, open)?;
     let live = capture.is_live();
+    let mut outputs = Output::open_all(targets)?;
     let progress = Progress::new(&capture, !args.no_progress);
-    let color = use_color(args.color, args.output.as_deref());
-    let mut output = open_output(args.output.as_deref())?;
     let tick = |position| progress.tick(position);
-    let control = Control { stop: &stop, progress: &tick, color };
-    let analysis = pipeline::run(capture, &options, &control, &mut output);
+    let control = Control { stop: &stop, progress: &tick };
+    let styles: Vec<_> = outputs.iter().map(|output| style(&args, output)).collect();
+    let destinations = outputs.iter_mut().zip(&styles);
+    let destinations =
+        destinations.map(|(out, style)| Destination::new(out.format, out).colored(style.color));
+    let mut destinations = Destinations::new(destinations.collect());
+    let analysis = pipeline::run(capture, &options, &control, &mut destinations);
     progress.finish();
-    let analysis = match analysis {
-        Ok(analysis) => analysis,
-        Err(AnalyzeError::Output(error)) => return Err(error).context("cannot write the output"),
-        Err(error) => return Err(error.into()),
-    };
-    render(&analysis, &options, &args, color, &mut output)
-        .and_then(|()| output.flush())
-        .context("cannot write the output")?;
-    Ok(verdict(&analysis, &options, stop.load(Ordering::Relaxed) && !live))
+    if let Ok(analysis) = &analysis {
+        for (destination, style) in destinations.iter_mut().zip(&styles) {
+            let format = destination.format();
+            destination.with(|out| render(analysis, &options, format, *style, out));
+        }
+    }
+    let errors = destinations.into_errors();
+    let cut_short = stop.load(Ordering::Relaxed) && !live;
+    match analysis {
+        Ok(analysis) => {
+            let written = finish(outputs, errors);
+            Ok(written.and(verdict(&analysis, &options, cut_short)).code())
+        }
+        Err(AnalyzeError::Output) => Ok(finish(outputs, errors).code()),
+        Err(error) => Err(error.into()),
+    }
 }
 
-fn options(args: &Args) -> Options {
+fn options(args: &Args, targets: &[Target]) -> Options {
     let default = Options::default();
     Options {
         limits: args.limits.limits(),
         threads: args.threads.map_or(default.threads, usize::from),
-        format: match args.format {
-            FormatArg::Text => Format::Text,
-            FormatArg::Json => Format::Json,
-            FormatArg::Jsonl => Format::Jsonl,
-            FormatArg::Csv => Format::Csv,
-            FormatArg::Log => Format::Log,
-        },
+        formats: targets.iter().map(|target| target.format).collect(),
         headers: !args.no_headers,
         conformance: args.conformance,
         top: args.top,
+        ..default
     }
 }
 
-fn open_output(path: Option<&Path>) -> anyhow::Result<BufWriter<Box<dyn Write>>> {
-    let inner: Box<dyn Write> = match path {
-        Some(path) if path != Path::new("-") => Box::new(
-            File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
-        ),
-        _ => Box::new(std::io::stdout().lock()),
-    };
-    Ok(BufWriter::with_capacity(OUTPUT_BUFFER, inner))
-}
-
-fn use_color(when: ColorArg, output: Option<&Path>) -> bool {
-    match when {
+/// How text and log look there.
+fn style(args: &Args, output: &Output) -> Style {
+    let mut style = if output.is_stdout { Style::for_stdout() } else { Style::default() };
+    style.color = match args.color {
         ColorArg::Always => true,
         ColorArg::Never => false,
         ColorArg::Auto => {
             let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            output.is_none() && std::io::stdout().is_terminal() && !no_color
+            output.is_stdout && io::stdout().is_terminal() && !no_color
         }
-    }
+    };
+    style
 }
 
 fn render(
     analysis: &Analysis,
     options: &Options,
-    args: &Args,
-    color: bool,
+    format: Format,
+    style: Style,
     out: &mut dyn Write,
-) -> std::io::Result<()> {
-    match options.format {
-        Format::Text => {
-            let mut style =
-                if args.output.is_none() { Style::for_stdout() } else { Style::default() };
-            style.color = color;
-            text::write(&analysis.report, style, out)?;
-            if options.conformance && analysis.report.findings.count == 0 {
-                writeln!(
-                    out,
-                    "\nConformance\n  nothing that a real HTTP/2 endpoint would have refused"
-                )?;
-            }
-            Ok(())
-        }
-        Format::Json => json::write(&analysis.report, out),
-        Format::Jsonl | Format::Csv | Format::Log => Ok(()),
+) -> io::Result<()> {
+    write_end(format, &analysis.report, style, out)?;
+    if format == Format::Text && options.conformance && analysis.report.findings.count == 0 {
+        writeln!(out, "\nConformance\n  nothing that a real HTTP/2 endpoint would have refused")?;
+    }
+    Ok(())
+}
+
+/// What became of it, the worst last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Ended {
+    Whole,
+    /// Something is missing.
+    Part,
+    Nothing,
+}
+
+impl Ended {
+    /// The worse of both.
+    fn and(self, other: Self) -> Self {
+        self.max(other)
+    }
+
+    fn code(self) -> ExitCode {
+        ExitCode::from(self as u8)
     }
 }
 
-/// Says on standard error what a line format has no place for, and picks the
-/// exit code.
-fn verdict(analysis: &Analysis, options: &Options, cut_short: bool) -> ExitCode {
+/// Ends all outputs, and says on standard error which could not be written.
+fn finish(outputs: Vec<Output>, errors: Vec<Option<io::Error>>) -> Ended {
+    let (mut failed, mut whole) = (false, Vec::new());
+    let to_stdout = outputs.iter().any(|output| output.is_stdout);
+    let count = outputs.len();
+    for (output, error) in outputs.into_iter().zip(errors) {
+        let name = output.name.clone();
+        match error.map_or_else(|| output.finish(), Err) {
+            Ok(()) => whole.push(name),
+            // A reader of our output that has seen enough is no error.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => {
+                failed = true;
+                let name = if name == "-" { "standard output" } else { &name };
+                eprintln!("perisco: cannot write {name}: {error}");
+            }
+        }
+    }
+    match failed {
+        false => {
+            if !to_stdout && whole.len() == count {
+                outputs::note(&whole);
+            }
+            Ended::Whole
+        }
+        true if whole.is_empty() => Ended::Nothing,
+        true => Ended::Part,
+    }
+}
+
+/// Says on standard error what no summary says, and what it came to.
+fn verdict(analysis: &Analysis, options: &Options, cut_short: bool) -> Ended {
     let report = &analysis.report;
-    let lines = matches!(options.format, Format::Jsonl | Format::Csv | Format::Log);
     if cut_short {
         eprintln!("perisco: interrupted: the report covers only what was read until then");
     }
@@ -260,14 +283,14 @@ fn verdict(analysis: &Analysis, options: &Options, cut_short: bool) -> ExitCode 
     for damage in &report.loss.damage {
         eprintln!("perisco: {}: at byte {}: {}", damage.file, damage.offset, damage.what);
     }
-    if lines {
+    if !options.formats.has_summary() {
         eprint!("{}", text::missing(report));
-        if analysis.late_lines > 0 {
-            eprintln!(
-                "perisco: {} transactions came out after later ones (long-running on a live stream)",
-                analysis.late_lines
-            );
-        }
     }
-    if cut_short || !report.loss.damage.is_empty() { ExitCode::from(1) } else { ExitCode::SUCCESS }
+    if analysis.late_lines > 0 {
+        eprintln!(
+            "perisco: {} transactions came out after later ones (long-running on a live stream)",
+            analysis.late_lines
+        );
+    }
+    if cut_short || !report.loss.damage.is_empty() { Ended::Part } else { Ended::Whole }
 }

@@ -8,6 +8,7 @@ mod analyze;
 mod cat;
 #[cfg(feature = "record")]
 mod doctor;
+mod outputs;
 mod progress;
 #[cfg(feature = "record")]
 mod record;
@@ -28,10 +29,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Analyze(analyze::Args),
+    Analyze(Box<analyze::Args>),
     Cat(cat::Args),
     #[cfg(feature = "record")]
-    Record(record::Args),
+    Record(Box<record::Args>),
     #[cfg(feature = "record")]
     Doctor(doctor::Args),
     #[cfg(feature = "record")]
@@ -41,10 +42,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Analyze(args) => analyze::main(args),
+        Command::Analyze(args) => analyze::main(*args),
         Command::Cat(args) => cat::main(args),
         #[cfg(feature = "record")]
-        Command::Record(args) => record::main(args),
+        Command::Record(args) => record::main(*args),
         #[cfg(feature = "record")]
         Command::Doctor(args) => Ok(doctor::main(&args)),
         #[cfg(feature = "record")]
@@ -60,7 +61,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// A reader of our output that has seen enough is no error.
 /// The error and its causes, but those that it names itself.
 fn told(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
@@ -72,6 +72,7 @@ fn told(error: &anyhow::Error) -> String {
     text
 }
 
+/// A reader of our output that has seen enough is no error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::*;
 use crate::analyze::options::Options;
 use crate::analyze::pipeline::{self, Control};
-use crate::analyze::report::Format;
+use crate::analyze::report::{Destination, Destinations, Format};
 use crate::pcap::{Capture, Input, OpenOptions};
 use crate::record::event::GapReason;
 use crate::record::testkit::{
@@ -81,11 +81,12 @@ fn expert(file: &Path) -> Option<Vec<String>> {
 
 fn transactions(inputs: Vec<Input>) -> Vec<serde_json::Value> {
     let stop = AtomicBool::new(false);
-    let control = Control { stop: &stop, progress: &|_| (), color: false };
+    let control = Control { stop: &stop, progress: &|_| () };
     let capture = Capture::open(inputs, OpenOptions::default()).unwrap();
     let mut out = Vec::new();
-    let options = Options { format: Format::Jsonl, threads: 1, ..Options::default() };
-    pipeline::run(capture, &options, &control, &mut out).unwrap();
+    let options = Options { formats: Format::Jsonl.into(), threads: 1, ..Options::default() };
+    let mut destinations = Destinations::new(vec![Destination::new(Format::Jsonl, &mut out)]);
+    pipeline::run(capture, &options, &control, &mut destinations).unwrap();
     let text = String::from_utf8(out).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
