@@ -1,12 +1,13 @@
 //! `csv`: a header row and one row per transaction (RFC 4180: CRLF line
 //! ends, quotes doubled).
 //!
-//! Data is left as it is, also where a spreadsheet would take it for a
-//! formula; text is therefore always in quotes. A value that was not seen is
-//! an empty field without quotes, an empty text is `""`.
+//! Text is always in quotes. Where a spreadsheet would take it for a formula it
+//! has a `'` before it, and so has text that begins with one; what terminals act
+//! on is spelled out. A value that was not seen is an empty field without
+//! quotes, an empty text is `""`.
 
 use super::Item;
-use super::write::{decode, push_address, push_time, push_u64};
+use super::write::{is_plain, push_address, push_time, push_u64, text_of};
 use crate::analyze::owner::Process;
 use crate::time::Timestamp;
 
@@ -110,6 +111,23 @@ pub fn write(item: &Item<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Stands before what a spreadsheet would take for a formula
+/// (<https://owasp.org/www-community/attacks/CSV_Injection>).
+const GUARD: u8 = b'\'';
+
+/// Whether text needs a [`GUARD`]: also where it begins with one, so that
+/// whoever takes the first one off has the text again. Tabs and line ends, which
+/// can begin a formula too, are spelled out.
+fn is_formula(text: &[u8]) -> bool {
+    // The wide forms of the four, which spreadsheets take for them.
+    const WIDE: [&str; 4] = ["\u{ff1d}", "\u{ff0b}", "\u{ff0d}", "\u{ff20}"];
+    match text.first() {
+        Some(b'=' | b'+' | b'-' | b'@' | &GUARD) => true,
+        Some(first) => !first.is_ascii() && WIDE.iter().any(|c| text.starts_with(c.as_bytes())),
+        None => false,
+    }
+}
+
 struct Row<'a> {
     out: &'a mut Vec<u8>,
     first: bool,
@@ -126,17 +144,21 @@ impl Row<'_> {
         self.comma();
         let Some(text) = text else { return };
         self.out.push(b'"');
-        if text.is_ascii() && !text.contains(&b'"') {
+        if is_formula(text) {
+            self.out.push(GUARD);
+        }
+        if is_plain(text) {
             self.out.extend_from_slice(text);
         } else {
-            for c in decode(text) {
-                if c == '"' {
-                    self.out.push(b'"');
-                }
-                self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-            }
+            self.push_escaped(text);
         }
         self.out.push(b'"');
+    }
+
+    #[cold]
+    fn push_escaped(&mut self, text: &[u8]) {
+        let escaped = super::text::escape(&text_of(text)).replace('"', "\"\"");
+        self.out.extend_from_slice(escaped.as_bytes());
     }
 
     fn list(&mut self, names: &[&str]) {

@@ -118,6 +118,39 @@ fn csv_rows() {
     insta::assert_snapshot!(text.replace("\r\n", "<CRLF>\n"));
 }
 
+/// What spreadsheets take for the begin of a formula.
+const FORMULA: [char; 11] =
+    ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+
+#[test]
+fn csv_cells_are_no_formulas_and_drive_no_terminal() {
+    let cell = |path: &[u8]| {
+        let mut transaction = http1("GET", "/", 200, 0, 1);
+        let message = transaction.request.as_mut().unwrap();
+        message.path = Some(message.head.store(path));
+        let mut out = Vec::new();
+        csv::write(&placed(transaction, 1, 0).item(), &mut out);
+        parse_csv(&String::from_utf8(out).unwrap()).remove(0).remove(8)
+    };
+    for (path, expected) in [
+        (&b"=cmd|' /C calc'!A0"[..], "'=cmd|' /C calc'!A0"),
+        (b"+1", "'+1"),
+        (b"-1", "'-1"),
+        (b"@SUM(1)", "'@SUM(1)"),
+        (b"\t=1", "\\t=1"),
+        (b"\r\n=1", "\\r\\n=1"),
+        ("\u{ff1d}1".as_bytes(), "'\u{ff1d}1"),
+        // Whoever takes the first one off has what was sent.
+        (b"'=1", "''=1"),
+        (b"", ""),
+        (b"/a=b\"c", "/a=b\"c"),
+        (b"\x1b[2J\x9b1m\xe9", "\\x1b[2J\\x9b1mé"),
+        ("a\u{202e}b".as_bytes(), "a\\u{202e}b"),
+    ] {
+        assert_eq!(cell(path), expected, "{path:?}");
+    }
+}
+
 /// A strict reader of RFC 4180.
 fn parse_csv(text: &str) -> Vec<Vec<String>> {
     let mut rows = vec![vec![String::new()]];
@@ -177,10 +210,10 @@ fn json_report() {
 fn text_report_at_80_and_120_columns() {
     let report = report_of(&everything(), &flows(), capture());
     for width in [80, 120] {
-        let text = text::render(&report, Style { width, color: false });
+        let text = text::render(&report, Style { width, ..Style::default() });
         insta::assert_snapshot!(format!("text_report_at_{width}"), text);
     }
-    let painted = text::render(&report, Style { width: 80, color: true });
+    let painted = text::render(&report, Style { color: true, ..Style::default() });
     insta::assert_snapshot!("text_report_in_colour", painted.replace('\x1b', "<ESC>"));
 }
 
@@ -303,7 +336,11 @@ proptest! {
             let rows = parse_csv(&String::from_utf8(out).unwrap());
             prop_assert_eq!(rows.len(), 1);
             prop_assert_eq!(rows[0].len(), csv::COLUMNS.len());
-            prop_assert_eq!(&rows[0][8], &path.unwrap_or_default());
+            let expected = text::escape(&path.unwrap_or_default());
+            let found = rows[0][8].strip_prefix('\'').unwrap_or(&rows[0][8]);
+            prop_assert_eq!(found, expected);
+            prop_assert!(!rows[0].iter().any(|cell| cell.chars().any(char::is_control)));
+            prop_assert!(!rows[0].iter().any(|cell| cell.starts_with(FORMULA)), "{rows:?}");
         }
         let report = report_of(&all, &flows(), capture());
         let mut out = Vec::new();
@@ -312,7 +349,7 @@ proptest! {
         prop_assert!(!document.replace('\n', "").chars().any(char::is_control));
         let parsed: Json = serde_json::from_str(&document).unwrap();
         prop_assert_eq!(&parsed["transactions"]["count"], &Json::from(all.len()));
-        let text = text::render(&report, Style { width, color: false });
+        let text = text::render(&report, Style { width, ..Style::default() });
         for line in text.lines() {
             prop_assert!(unicode_width::UnicodeWidthStr::width(line) <= width, "{line}");
             prop_assert!(!line.chars().any(char::is_control), "{line:?}");

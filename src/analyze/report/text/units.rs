@@ -189,10 +189,15 @@ pub fn escape(text: &str) -> String {
             '\r' => out.write_str("\\r"),
             '\t' => out.write_str("\\t"),
             c if c.is_control() => write!(out, "\\x{:02x}", u32::from(c)),
-            '\u{200b}'..='\u{200f}'
+            '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' => {
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}' => {
                 write!(out, "\\u{{{:x}}}", u32::from(c))
             }
             c => out.write_char(c),
