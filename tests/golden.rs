@@ -61,6 +61,99 @@ fn reports_are_as_expected_and_fit_80_columns() {
     });
 }
 
+/// Cases whose archive is kept: cookies and queries, pushes, calls, a tunnel,
+/// bytes missing.
+const ARCHIVES: [&str; 5] = [
+    "http1/nginx-auth-form",
+    "h2/nghttp-push",
+    "grpc/py-errors",
+    "http1/connect-proxy",
+    "broken/loss",
+];
+
+#[test]
+fn archives_are_as_expected() {
+    on_every_case(|case| {
+        if !ARCHIVES.contains(&case.name.as_str()) {
+            return Ok(());
+        }
+        let archive = String::from_utf8(output(case, Format::Har)).expect("UTF-8");
+        // The version of the program is not what is tested.
+        let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
+        let archive = archive.replace(&version, "\"version\":\"VERSION\"");
+        compare(case, "expected.har", archive.into_bytes())
+    });
+}
+
+/// Name and value of header fields in an archive, as jsonl has them.
+fn fields_of(headers: &Value) -> Value {
+    let pair = |field: &Value| match field["comment"].is_null() {
+        true => serde_json::json!([field["name"], field["value"]]),
+        false => serde_json::json!([field["name"], null]),
+    };
+    headers.as_array().expect("a list").iter().map(pair).collect()
+}
+
+/// An entry of an archive as the line of the same transaction, without the
+/// times in which an archive says it in another way.
+fn as_line(entry: &Value) -> Value {
+    let (request, response) = (&entry["request"], &entry["response"]);
+    let mut line = serde_json::Map::new();
+    for object in [entry, request] {
+        let own = object.as_object().expect("an object").iter();
+        let own = own.filter_map(|(name, value)| Some((name.strip_prefix('_')?, value)));
+        line.extend(own.map(|(name, value)| (name.to_owned(), value.clone())));
+    }
+    line.remove("trailers");
+    // A text in an archive.
+    let connection = common::text_of(entry, "connection").parse::<u64>();
+    line.insert("connection".to_owned(), connection.expect("a number").into());
+    for (name, value, unseen) in [
+        ("method", &request["method"], Value::from("")),
+        ("status", &response["status"], 0.into()),
+        ("request_body_bytes", &request["bodySize"], (-1).into()),
+        ("response_body_bytes", &response["bodySize"], (-1).into()),
+    ] {
+        let value = if *value == unseen { Value::Null } else { value.clone() };
+        line.insert(name.to_owned(), value);
+    }
+    for (message, name) in [(request, "request"), (response, "response")] {
+        line.insert(format!("{name}_headers"), fields_of(&message["headers"]));
+        line.insert(format!("{name}_trailers"), fields_of(&message["_trailers"]));
+    }
+    line.into()
+}
+
+#[test]
+fn archives_say_what_lines_say() {
+    on_every_case(|case| {
+        let archive: Value = serde_json::from_slice(&output(case, Format::Har)).expect("JSON");
+        let lines = lines(&output(case, Format::Jsonl));
+        let entries = archive["log"]["entries"].as_array().expect("a list");
+        assert_eq!(entries.len(), lines.len(), "{}", case.name);
+        for (entry, line) in entries.iter().zip(&lines) {
+            let expected =
+                common::without(line, &["request_end", "response_start", "response_end"]);
+            let found = as_line(entry);
+            if found != expected {
+                return Err(common::fields_that_differ(&expected, &found));
+            }
+            for (name, phases) in [
+                ("latency_ns", &["send", "wait"][..]),
+                ("duration_ns", &["send", "wait", "receive"]),
+            ] {
+                let phases = phases.iter().map(|phase| entry["timings"][phase].as_f64());
+                let phases: Vec<_> = phases.map(|phase| phase.expect("a number")).collect();
+                if let Some(nanos) = line[name].as_f64().filter(|_| !phases.contains(&-1.0)) {
+                    let sum: f64 = phases.iter().sum();
+                    assert!((sum - nanos / 1e6).abs() < 1e-5, "{name}: {entry}");
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
 /// Truth that a passive observer cannot see as the peers do, by case: which
 /// fields of which path are not compared, and why.
 const UNSEEN: &[(&str, &str, &[&str], &str)] = &[];

@@ -345,12 +345,12 @@ fn lines_of(file: &std::path::Path) -> usize {
     reader.split(b'\n').map(|line| line.expect("zstd")).filter(|line| !line.is_empty()).count()
 }
 
-/// All lines of several formats wait for the first transaction, which stays open.
+/// All lines of three formats wait for the first transaction, which stays open.
 #[test]
 fn a_million_transactions_in_all_formats_at_once() {
     const REQUESTS: u32 = 1_000_000;
     let folder = tempfile::tempdir().expect("a folder");
-    let names = ["rows.csv.zst", "events.log.zst", "sum.json", "sum.txt"];
+    let names = ["rows.csv.zst", "run.har.zst", "events.log.zst", "sum.json", "sum.txt"];
     let files = names.map(|name| folder.path().join(name));
     let mut args = vec!["-o", "jsonl:-"];
     files.iter().for_each(|file| args.extend(["-o", file.to_str().expect("UTF-8")]));
@@ -363,10 +363,11 @@ fn a_million_transactions_in_all_formats_at_once() {
     assert!((1..LIMIT).contains(&peak), "{peak} KiB");
     let lines = output.iter().filter(|byte| **byte == b'\n').count();
     assert_eq!(lines, REQUESTS as usize + 1);
-    // A header row; connections.
+    // A header row; what comes before and behind the entries; connections.
     assert_eq!(lines_of(&files[0]), lines + 1);
-    assert!(lines_of(&files[1]) > 2 * REQUESTS as usize);
-    let report = report(&std::fs::read(&files[2]).expect("written"));
+    assert_eq!(lines_of(&files[1]), lines + 2);
+    assert!(lines_of(&files[2]) > 2 * REQUESTS as usize);
+    let report = report(&std::fs::read(&files[3]).expect("written"));
     assert_eq!(report["transactions"]["count"], REQUESTS + 1, "{report}");
-    assert!(std::fs::read_to_string(&files[3]).expect("written").contains("1,000,001"));
+    assert!(std::fs::read_to_string(&files[4]).expect("written").contains("1,000,001"));
 }

@@ -123,7 +123,9 @@ fn tiny_batches_give_the_same_for_any_number_of_threads() {
     };
     // On a stream a line may come before an earlier one that is still open.
     let sorted = |text: &str| {
-        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        // Of an archive the last entry has no comma behind it.
+        let lines = text.lines().map(|line| line.trim_end_matches(',').to_owned());
+        let mut lines: Vec<_> = lines.collect();
         lines.sort_unstable();
         lines
     };
@@ -161,7 +163,7 @@ fn one_two_three_and_eight_threads_give_the_same_bytes() {
 fn formats_in_one_pass_are_what_each_is_alone() {
     let alone: Vec<_> = FORMATS.into_iter().map(|format| run(format, 1)).collect();
     for threads in [1, 2, 3, 8] {
-        for several in [&FORMATS[..], &[Format::Jsonl, Format::Log], &[Format::Text, Format::Csv]] {
+        for several in [&FORMATS[..], &[Format::Jsonl, Format::Har], &[Format::Text, Format::Csv]] {
             let formats = several.iter().copied().collect();
             let options = Options { formats, threads, ..Options::default() };
             for (format, bytes) in analyze(inputs(), &options).formats {

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use libfuzzer_sys::fuzz_target;
 use perisco::analyze::options::Options;
 use perisco::analyze::pipeline::{self, Control};
-use perisco::analyze::report::{Destination, Destinations, Format, Style, json, text};
+use perisco::analyze::report::{Destination, Destinations, Format, Style, har, json, text};
 use perisco::pcap::Capture;
 use perisco_fuzz::check;
 
@@ -34,6 +34,11 @@ fuzz_target!(|input: &[u8]| {
         }),
         Format::Csv => check::csv_rows(&out),
         Format::Log => check::terminal(&out),
+        Format::Har => {
+            let mut whole = out.into_bytes();
+            har::write_end(&analysis.report, &mut whole).expect("memory can be written");
+            serde_json::from_slice::<serde_json::Value>(&whole).expect("the archive is JSON");
+        }
         Format::Text | Format::Json => assert!(out.is_empty()),
     }
     let mut report = Vec::new();

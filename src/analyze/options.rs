@@ -25,7 +25,8 @@ impl Options {
     /// What decoders must keep for these formats.
     pub fn wants(&self) -> Wants {
         Wants {
-            headers: self.headers && self.formats.has(Format::Jsonl),
+            headers: self.headers && self.formats.has(Format::Jsonl)
+                || self.formats.has(Format::Har),
             log: self.formats.has(Format::Log),
             conformance: self.conformance,
         }

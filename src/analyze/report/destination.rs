@@ -13,12 +13,14 @@ pub struct Destination<'w> {
     color: bool,
     out: &'w mut dyn Write,
     error: Option<io::Error>,
+    /// Bytes of the first transaction that are left out: it has none before it.
+    skip: usize,
 }
 
 impl<'w> Destination<'w> {
     /// For a format without colours.
     pub fn new(format: Format, out: &'w mut dyn Write) -> Self {
-        Self { format, color: false, out, error: None }
+        Self { format, color: false, out, error: None, skip: format.separator().len() }
     }
 
     /// With colours in text and log.
@@ -49,7 +51,9 @@ impl<'w> Destination<'w> {
 
     /// Writes a piece of the transactions.
     fn write_all(&mut self, bytes: &[u8]) {
-        self.with(|out| out.write_all(bytes));
+        let skip = self.skip.min(bytes.len());
+        self.skip -= skip;
+        self.with(|out| out.write_all(bytes.get(skip..).unwrap_or_default()));
     }
 
     /// Writes as many of the slices, `len` bytes, as it takes; all where it has
@@ -60,6 +64,10 @@ impl<'w> Destination<'w> {
     fn write_vectored(&mut self, slices: &[IoSlice<'_>], len: usize) -> io::Result<usize> {
         if self.error.is_some() {
             return Ok(len);
+        }
+        if let Some(first) = slices.first().filter(|_| self.skip > 0) {
+            self.write_all(first);
+            return Ok(first.len());
         }
         match self.out.write_vectored(slices) {
             Ok(0) if len > 0 => self.fail(io::ErrorKind::WriteZero.into()),

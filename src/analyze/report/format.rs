@@ -16,6 +16,8 @@ pub enum Format {
     Csv,
     /// One line per event, as it happened.
     Log,
+    /// HTTP Archive 1.2 for browsers and other tools, by start time.
+    Har,
 }
 
 /// A format's name that there is not.
@@ -25,10 +27,11 @@ pub struct UnknownFormat(pub String);
 
 impl Format {
     /// All, in the order of the help.
-    pub const ALL: [Self; 5] = [Self::Text, Self::Json, Self::Jsonl, Self::Csv, Self::Log];
+    pub const ALL: [Self; 6] =
+        [Self::Text, Self::Json, Self::Jsonl, Self::Csv, Self::Log, Self::Har];
 
     /// Those with something for each transaction, by its start.
-    pub const TRANSACTIONS: [Self; 2] = [Self::Jsonl, Self::Csv];
+    pub const TRANSACTIONS: [Self; 3] = [Self::Jsonl, Self::Csv, Self::Har];
 
     /// As it stands on the command line.
     pub const fn name(self) -> &'static str {
@@ -38,6 +41,7 @@ impl Format {
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
             Self::Log => "log",
+            Self::Har => "har",
         }
     }
 
@@ -49,6 +53,7 @@ impl Format {
             Self::Jsonl => &["jsonl", "ndjson"],
             Self::Csv => &["csv"],
             Self::Log => &["log"],
+            Self::Har => &["har"],
         }
     }
 
@@ -72,7 +77,15 @@ impl Format {
     /// Whether it is of use only when its end has been written; of the others
     /// each line is.
     pub const fn is_document(self) -> bool {
-        self.is_summary()
+        self.is_summary() || matches!(self, Self::Har)
+    }
+
+    /// What each transaction begins with, the first excepted.
+    pub const fn separator(self) -> &'static [u8] {
+        match self {
+            Self::Har => super::har::SEPARATOR,
+            _ => b"",
+        }
     }
 
     const fn bit(self) -> u8 {
@@ -95,7 +108,7 @@ pub struct Formats(u8);
 
 impl Formats {
     const SUMMARIES: u8 = Format::Text.bit() | Format::Json.bit();
-    const TRANSACTIONS: u8 = Format::Jsonl.bit() | Format::Csv.bit();
+    const TRANSACTIONS: u8 = Format::Jsonl.bit() | Format::Csv.bit() | Format::Har.bit();
 
     /// Whether this one is among them.
     pub const fn has(self, format: Format) -> bool {

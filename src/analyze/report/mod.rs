@@ -3,7 +3,7 @@
 //! Knows nothing of packets. Everything a report shows comes from an
 //! [`Item`], a [`FlowTotals`] or the [`CaptureTotals`].
 //!
-//! - [`jsonl`], [`csv`] and [`log`] write a line per transaction or event,
+//! - [`jsonl`], [`csv`], [`har`] and [`log`] write a line per transaction or event,
 //!   which [`Sorter`] brings into order in bounded memory.
 //! - [`Aggregate`] sums up to a [`Report`], which [`json`] and [`text`] print.
 //! - A run may write several formats, each to its [`Destination`].
@@ -15,6 +15,7 @@ pub mod csv;
 pub mod destination;
 pub mod fold;
 pub mod format;
+pub mod har;
 pub mod json;
 pub mod jsonl;
 pub mod log;
@@ -48,17 +49,19 @@ use crate::time::Timestamp;
 pub fn write_begin(format: Format, out: &mut Vec<u8>) {
     match format {
         Format::Csv => csv::write_header(out),
+        Format::Har => har::write_begin(out),
         Format::Text | Format::Json | Format::Jsonl | Format::Log => {}
     }
 }
 
 /// Appends a transaction in a format of [`Format::TRANSACTIONS`]. `headers`
-/// says whether jsonl has lists of header and trailer fields.
+/// says whether jsonl has lists of header and trailer fields; har has them.
 #[inline]
 pub fn write_transaction(format: Format, item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
     match format {
         Format::Jsonl => jsonl::write(item, headers, out),
         Format::Csv => csv::write(item, out),
+        Format::Har => har::write(item, out),
         Format::Text | Format::Json | Format::Log => {}
     }
 }
@@ -77,6 +80,7 @@ pub fn write_end(
     match format {
         Format::Text => text::write(report, style, out),
         Format::Json => json::write(report, out),
+        Format::Har => har::write_end(report, out),
         Format::Jsonl | Format::Csv | Format::Log => Ok(()),
     }
 }

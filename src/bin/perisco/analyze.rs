@@ -41,7 +41,7 @@ pub struct Args {
     format: Option<Format>,
 
     /// Write to FILE, in the format that its name says: .txt .json .jsonl .csv
-    /// .log, with .gz or .zst behind it compressed. More of them are written in
+    /// .log .har, with .gz or .zst behind it compressed. More of them are written in
     /// the same pass; - is standard output
     #[arg(short, long, value_name = "[FORMAT:]FILE")]
     output: Vec<OsString>,

@@ -29,7 +29,11 @@ pub fn write(item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"status\":");
     push_number(out, transaction.status().map(u64::from));
     match &transaction.grpc {
-        Some(grpc) => write_grpc(transaction, grpc, out),
+        Some(_) => {
+            out.extend_from_slice(b",\"grpc\":");
+            grpc(transaction, out);
+        }
+        // Most have none: one constant.
         None => out.extend_from_slice(b",\"grpc\":null"),
     }
     times(transaction, out);
@@ -47,7 +51,8 @@ pub fn write(item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
 /// Room for a line without headers: no need to grow the buffer within it.
 const LINE_BYTES: usize = 1024;
 
-fn comma(index: usize, out: &mut Vec<u8>) {
+/// Appends a comma before all but the first.
+pub(super) fn comma(index: usize, out: &mut Vec<u8>) {
     if index > 0 {
         out.push(b',');
     }
@@ -65,19 +70,15 @@ fn remarks(item: &Item<'_>, out: &mut Vec<u8>) {
         );
         return;
     }
-    out.extend_from_slice(b"\",\"anomalies\":[");
-    for (index, name) in transaction.anomalies.iter().enumerate() {
-        comma(index, out);
-        push_json(out, name.as_bytes());
-    }
-    out.extend_from_slice(b"],\"interface\":");
+    out.extend_from_slice(b"\",\"anomalies\":");
+    anomalies(transaction, out);
+    out.extend_from_slice(b",\"interface\":");
     push_json_or_null(out, item.interface.map(str::as_bytes));
     out.extend_from_slice(b",\"comment\":");
     push_json_or_null(out, item.comment.map(str::as_bytes));
-    out.extend_from_slice(b",\"attributes\":{");
+    out.extend_from_slice(b",\"attributes\":");
     attributes(transaction, out);
-    out.extend_from_slice(b"}");
-    owners(item, out);
+    owners([b",\"process\":", b",\"container\":"], item, out);
     out.extend_from_slice(b"}\n");
 }
 
@@ -96,8 +97,17 @@ fn request_line(transaction: &Transaction, out: &mut Vec<u8>) {
     push_json_or_null(out, text(|m| m.path));
 }
 
+/// Appends what gRPC adds, or `null`.
+#[inline]
+pub(super) fn grpc(transaction: &Transaction, out: &mut Vec<u8>) {
+    match &transaction.grpc {
+        Some(grpc) => write_grpc(transaction, grpc, out),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
 fn write_grpc(transaction: &Transaction, grpc: &Grpc, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"grpc\":{\"service\":");
+    out.extend_from_slice(b"{\"service\":");
     push_json_or_null(out, transaction.service());
     out.extend_from_slice(b",\"method\":");
     push_json_or_null(out, transaction.rpc_method());
@@ -137,6 +147,11 @@ fn two_times(names: [&[u8]; 2], [begin, end]: [Option<Timestamp>; 2], out: &mut 
     let text = begin.map(quoted_time);
     time(first, text, out);
     time(second, if begin == end { text } else { end.map(quoted_time) }, out);
+}
+
+/// Appends a time, or `null`.
+pub(super) fn push_time_or_null(at: Option<Timestamp>, out: &mut Vec<u8>) {
+    time(b"", at.map(quoted_time), out);
 }
 
 #[inline]
@@ -197,17 +212,13 @@ fn unlined(field: &Field<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Most captures have none: two constants.
-fn owners(item: &Item<'_>, out: &mut Vec<u8>) {
+/// Appends processes and containers of both ends, under these names.
+pub(super) fn owners(names: [&[u8]; 2], item: &Item<'_>, out: &mut Vec<u8>) {
     let ends = [item.client_process, item.server_process];
-    if ends.iter().all(Option::is_none) {
-        out.extend_from_slice(b",\"process\":null,\"container\":null");
-        return;
-    }
     let known = ends.map(|process| process.filter(|process| process.is_known()));
-    both_ends(b",\"process\":", known, out, process);
+    both_ends(names[0], known, out, process);
     let containers = ends.map(|process| process.and_then(|process| process.container.as_deref()));
-    both_ends(b",\"container\":", containers, out, |id, out| push_json(out, id.as_bytes()));
+    both_ends(names[1], containers, out, |id, out| push_json(out, id.as_bytes()));
 }
 
 /// An object of what the client's and the server's end have; null if neither.
@@ -239,7 +250,19 @@ fn process(process: &Process, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn attributes(transaction: &Transaction, out: &mut Vec<u8>) {
+/// Appends the names of what was odd.
+pub(super) fn anomalies(transaction: &Transaction, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (index, name) in transaction.anomalies.iter().enumerate() {
+        comma(index, out);
+        push_json(out, name.as_bytes());
+    }
+    out.push(b']');
+}
+
+/// Appends what the protocol adds.
+pub(super) fn attributes(transaction: &Transaction, out: &mut Vec<u8>) {
+    out.push(b'{');
     for (index, (name, value)) in transaction.attributes.iter().enumerate() {
         comma(index, out);
         push_json(out, name.as_bytes());
@@ -249,4 +272,5 @@ fn attributes(transaction: &Transaction, out: &mut Vec<u8>) {
             Value::Text(text) => push_json(out, text.as_bytes()),
         }
     }
+    out.push(b'}');
 }
