@@ -162,6 +162,17 @@ fn made_up(corpus: &Corpus<'_>) -> io::Result<()> {
     let mut call = b"\x10application/grpc\x010\x021S\x06/p.S/M\x04gzip".to_vec();
     call.extend_from_slice(b"\0\x06\0\0\0\0\0\x01a\x01\x07\0\0\0\0\0\x02bc\x02\x05\0");
     corpus.add("grpc", &call)?;
+    for expression in [
+        "status >= 500 || latency > duration(\"1s\")",
+        "!request_headers.exists(h, h[0] == \"b\") && grpc.status_name in [\"OK\", \"CANCELLED\"]",
+        "path.matches(\"^/[a-z]+$\") ? size(anomalies) == 0 : start + latency < response_end",
+        "response.headers(\"b\").map(v, v.lowerAscii()).filter(v, v != \"\")[0] + 'x' == r\"\\x\"",
+    ] {
+        corpus.add("filter", &[b"\0", expression.as_bytes()].concat())?;
+    }
+    for time in ["2026-11-22T15:17:26.5+01:00", "15:17", "+1h30m", "-1.5s"] {
+        corpus.add("filter", &[b"\x01", time.as_bytes()].concat())?;
+    }
     corpus.add("report", b"\0http://h/users/42/0191e0e2-5b3a-7c44-8e0a-1b2c3d4e5f60/x?q=1")?;
     corpus.add("report", b"\x01\x01\0\x05\x10\x02\x20\x03\x0e\x04\x41\x02\x10\x01")?;
     corpus.add(

@@ -64,6 +64,8 @@ struct List {
     /// Plain field lines, which come before `entries`.
     lines: Option<Span>,
     entries: Vec<Entry>,
+    /// See [`Fields::is_cut`].
+    cut: bool,
 }
 
 /// Bytes that a list can hold: all places and lengths fit.
@@ -195,6 +197,18 @@ impl Fields {
         self.lines().is_empty() && self.entries().is_empty()
     }
 
+    /// Says that more fields were sent than are in it: bytes of the section are
+    /// missing or make no sense, or a limit was reached.
+    pub fn mark_cut(&mut self) {
+        self.list().cut = true;
+    }
+
+    /// Whether fields may be missing from it, so that one that is not in it may
+    /// have been sent.
+    pub fn is_cut(&self) -> bool {
+        self.0.as_ref().is_some_and(|list| list.cut)
+    }
+
     /// Becomes equal to another one, whose spans are then its own.
     #[inline]
     pub fn copy_from(&mut self, other: &Self) {
@@ -206,6 +220,7 @@ impl Fields {
                 list.lines = theirs.lines;
                 list.entries.clear();
                 list.entries.extend_from_slice(&theirs.entries);
+                list.cut = theirs.cut;
             }
             None => self.clear(),
         }
@@ -236,6 +251,7 @@ impl Fields {
             list.bytes.clear();
             list.lines = None;
             list.entries.clear();
+            list.cut = false;
         }
     }
 

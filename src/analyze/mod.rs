@@ -7,6 +7,7 @@ mod crew;
 pub mod decode;
 pub mod feed;
 pub mod fields;
+pub mod filter;
 pub mod flow;
 pub mod limits;
 pub mod options;

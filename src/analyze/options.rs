@@ -1,6 +1,7 @@
 //! What an analysis is asked to do, validated.
 
 use crate::analyze::decode::Wants;
+use crate::analyze::filter::Filter;
 use crate::analyze::limits::Limits;
 use crate::analyze::report::{Format, Formats};
 
@@ -17,6 +18,8 @@ pub struct Options {
     pub headers: bool,
     /// Feed intact HTTP/2 connections to a real endpoint.
     pub conformance: bool,
+    /// Which transactions are reported.
+    pub filter: Filter,
     /// How many rows "slowest" and the like have.
     pub top: usize,
 }
@@ -26,7 +29,8 @@ impl Options {
     pub fn wants(&self) -> Wants {
         Wants {
             headers: self.headers && self.formats.has(Format::Jsonl)
-                || self.formats.has(Format::Har),
+                || self.formats.has(Format::Har)
+                || self.filter.wants_headers(),
             log: self.formats.has(Format::Log),
             conformance: self.conformance,
         }
@@ -41,6 +45,7 @@ impl Default for Options {
             formats: Format::Text.into(),
             headers: true,
             conformance: false,
+            filter: Filter::default(),
             top: 10,
         }
     }

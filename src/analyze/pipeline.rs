@@ -13,10 +13,11 @@ use rayon::prelude::*;
 
 use crate::analyze::crew::{ALL, Crew, lock};
 use crate::analyze::feed::Feeder;
+use crate::analyze::filter::Selection;
 use crate::analyze::limits::SHARDS;
 use crate::analyze::options::Options;
 use crate::analyze::outlet::{Now, Outlet};
-use crate::analyze::report::{Aggregate, CaptureTotals, Destinations, Report};
+use crate::analyze::report::{Aggregate, CaptureTotals, Destinations, FilterTotals, Report};
 use crate::analyze::round::{Before, Round};
 use crate::analyze::shard::{Run, Shard, Work};
 use crate::pcap::{Capture, PcapError};
@@ -81,11 +82,14 @@ pub fn run(
     let late_lines = outlet.finish()?;
     let mut totals = feeder.finish();
     let mut aggregate = Aggregate::new(options.top);
+    let mut selection = Selection::default();
     for shard in shards {
         let shard = shard.into_inner().unwrap_or_else(PoisonError::into_inner);
         add_limits(&mut totals, &shard.limits);
+        selection.add(shard.selection);
         aggregate.merge(shard.aggregate);
     }
+    totals.filter = FilterTotals::of(&options.filter, selection);
     Ok(Analysis { report: aggregate.finish(totals), late_lines })
 }
 
@@ -106,6 +110,7 @@ impl Pipeline<'_, '_> {
         loop {
             let before = round.remembered();
             let more = self.feeder.read(&mut round, before)?;
+            self.options.filter.begin(|| round.first_time());
             let last = self.is_last(more);
             interfaces.extend(round.batch.interfaces.iter().map(|i| i.name.clone()));
             let run = Run::new(self.options, &interfaces);
@@ -181,9 +186,11 @@ impl Pipeline<'_, '_> {
         let round = &mut *crew.write(number);
         if crew.kept() == 0 {
             let more = self.feeder.fill(round, before)?;
+            self.options.filter.begin(|| round.first_time());
             return Ok((more, 0));
         }
         let more = self.feeder.read(round, before)?;
+        self.options.filter.begin(|| round.first_time());
         interfaces.extend(round.batch.interfaces.iter().map(|i| i.name.clone()));
         let run = Run::new(self.options, interfaces);
         Ok((more, self.work_on(crew.kept(), round, &run)))

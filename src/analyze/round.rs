@@ -113,6 +113,11 @@ impl Round {
         std::iter::once(Arc::new(self.batch.chunks.clone())).chain(older).collect()
     }
 
+    /// The time of the first packet that has one.
+    pub fn first_time(&self) -> Option<Timestamp> {
+        self.batch.packets.iter().find_map(|packet| packet.at)
+    }
+
     /// Empties it for the next batch; `before` is what the last round remembers.
     pub fn clear(&mut self, number: u64, before: Before) {
         self.number = number;

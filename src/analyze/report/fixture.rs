@@ -268,6 +268,7 @@ pub fn capture() -> CaptureTotals {
         limits: vec![("--reorder-bytes", 2), ("--flows", 0)],
         names: [("10.0.0.2".parse().unwrap(), "api".to_owned())].into(),
         interrupted: false,
+        filter: None,
     }
 }
 

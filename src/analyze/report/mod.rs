@@ -25,7 +25,7 @@ pub mod text;
 mod write;
 
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +39,9 @@ pub use log::{LogKind, LogLine};
 pub use model::Report;
 pub use sorter::{SortError, SortKey, Sorter};
 pub use text::Style;
+pub(super) use write::text_of;
 
+use crate::analyze::filter::{Filter, Selection, Window};
 use crate::analyze::owner::Process;
 use crate::analyze::transaction::Transaction;
 use crate::pcap::Damage;
@@ -83,6 +85,13 @@ pub fn write_end(
         Format::Har => har::write_end(report, out),
         Format::Jsonl | Format::Csv | Format::Log => Ok(()),
     }
+}
+
+/// An address as reports write it: "ip:port", IPv6 in brackets.
+pub(super) fn address_text(address: SocketAddr) -> String {
+    let mut out = Vec::new();
+    write::push_address(&mut out, address);
+    text_of(&out)
 }
 
 /// One finished transaction and where it belongs.
@@ -199,4 +208,40 @@ pub struct CaptureTotals {
     pub names: std::collections::BTreeMap<std::net::IpAddr, String>,
     /// Whether it was ended by a signal.
     pub interrupted: bool,
+    /// What was reported of it; None where that is all.
+    pub filter: Option<FilterTotals>,
+}
+
+/// A bound in time as the user wrote it, and as a time where that is known.
+pub type BoundTotals = (String, Option<Timestamp>);
+
+/// A filter and what it came to.
+#[derive(Clone, Debug, Default)]
+pub struct FilterTotals {
+    /// The expression.
+    pub expression: Option<String>,
+    /// Where it begins.
+    pub since: Option<BoundTotals>,
+    /// Where it ends.
+    pub until: Option<BoundTotals>,
+    /// How many transactions it took.
+    pub selection: Selection,
+}
+
+impl FilterTotals {
+    /// What a filter came to; None of one that takes all.
+    pub fn of(filter: &Filter, selection: Selection) -> Option<Self> {
+        if filter.is_all() {
+            return None;
+        }
+        let window = filter.window();
+        let [since, until] = window.map_or([None, None], Window::bounds);
+        let ends = window.and_then(Window::ends);
+        Some(Self {
+            expression: filter.expression().map(str::to_owned),
+            since: since.map(|bound| (bound.to_string(), ends.and_then(|ends| ends.since))),
+            until: until.map(|bound| (bound.to_string(), ends.and_then(|ends| ends.until))),
+            selection,
+        })
+    }
 }

@@ -26,6 +26,8 @@ pub struct Report {
     pub capture: Capture,
     /// What is missing, by all that is known.
     pub loss: Loss,
+    /// Which transactions are reported; null where all are.
+    pub filter: Option<Filtered>,
     /// TCP connections.
     pub flows: Flows,
     /// All transactions together.
@@ -78,6 +80,36 @@ pub struct Capture {
     pub last: Option<Time>,
     /// From the earliest to the latest.
     pub span_ns: Option<u64>,
+}
+
+/// A filter, and how many transactions it took. Transactions and all that is
+/// worked out of them are those that it took; packets, loss, flows and payload
+/// are of the whole capture.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Filtered {
+    /// The expression of `--where`.
+    #[serde(rename = "where")]
+    pub expression: Option<String>,
+    /// From when on transactions had to begin.
+    pub since: Option<BoundAt>,
+    /// Until when.
+    pub until: Option<BoundAt>,
+    /// Transactions that are reported.
+    pub taken: u64,
+    /// Transactions that are not.
+    pub left_out: u64,
+    /// Transactions that are not, since what decides was not seen or could not
+    /// be worked out.
+    pub undecided: u64,
+}
+
+/// A bound in time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BoundAt {
+    /// As the user wrote it.
+    pub given: String,
+    /// What that is; null where no packet had a time.
+    pub at: Option<Time>,
 }
 
 /// What is missing, by all that is known. A connection or a direction that

@@ -19,6 +19,7 @@ use std::sync::MutexGuard;
 
 use crate::analyze::decode::detect::Detector;
 use crate::analyze::decode::{End, Finished, Output, Wants};
+use crate::analyze::filter::Selection;
 use crate::analyze::flow::table::{FlowId, FlowTable};
 use crate::analyze::flow::{Context, Flow, SegmentRef};
 use crate::analyze::limits::SHARDS;
@@ -156,6 +157,8 @@ pub struct Shard {
     parking: parking::Parking,
     /// Tables over the transactions so far.
     pub aggregate: Aggregate,
+    /// What the filter has taken.
+    pub selection: Selection,
     /// Transactions as lines, since they were last taken.
     pub lines: TransactionLines,
     /// Events since they were last taken.

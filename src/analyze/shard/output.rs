@@ -54,7 +54,9 @@ impl Shard {
             return self.pending.push(Pending { flow: id, index, finished });
         }
         let item = item(flow, index, &finished, run);
-        report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+        if run.options.filter.is_all() || self.selection.count(run.options.filter.decide(&item)) {
+            report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+        }
         self.output.recycle(finished.transaction);
     }
 
@@ -133,7 +135,10 @@ impl Shard {
                 continue;
             }
             let item = item(flow, waits.index, &waits.finished, run);
-            report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+            let filter = &run.options.filter;
+            if filter.is_all() || self.selection.count(filter.decide(&item)) {
+                report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+            }
             self.output.recycle(waits.finished.transaction);
         }
         std::mem::swap(&mut self.pending, &mut self.still_pending);

@@ -9,12 +9,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
+use perisco::analyze::filter::Filter;
 use perisco::analyze::limits::Limits;
 use perisco::analyze::options::Options;
 use perisco::analyze::pipeline::{self, Analysis, AnalyzeError, Control};
 use perisco::analyze::report::{Destination, Destinations, Format, Style, text, write_end};
 use perisco::pcap::{Capture, Input, OpenOptions};
 
+use crate::filter::FilterArgs;
 use crate::outputs::{self, Output, Target};
 use crate::progress::Progress;
 use crate::stop;
@@ -70,6 +72,9 @@ pub struct Args {
     /// No progress bar
     #[arg(long)]
     no_progress: bool,
+
+    #[command(flatten, next_help_heading = "Which transactions are reported (see docs/filter.md)")]
+    filter: FilterArgs,
 
     #[command(flatten, next_help_heading = "Limits (what they cost is counted and reported)")]
     limits: LimitArgs,
@@ -143,6 +148,8 @@ impl LimitArgs {
 pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     let targets = outputs::targets(&args.output, args.format)?;
     let options = options(&args, &targets);
+    let filter = args.filter.filter(&args.files, options.formats.has(Format::Log))?;
+    let options = Options { filter, ..options };
     let stop = stop::flag()?;
     let inputs: Vec<Input> =
         args.files.iter().map(|path| Input::from_arg(path.as_os_str())).collect();
@@ -190,6 +197,7 @@ fn options(args: &Args, targets: &[Target]) -> Options {
         formats: targets.iter().map(|target| target.format).collect(),
         headers: !args.no_headers,
         conformance: args.conformance,
+        filter: Filter::default(),
         top: args.top,
         ..default
     }
@@ -284,7 +292,7 @@ fn verdict(analysis: &Analysis, options: &Options, cut_short: bool) -> Ended {
         eprintln!("perisco: {}: at byte {}: {}", damage.file, damage.offset, damage.what);
     }
     if !options.formats.has_summary() {
-        eprint!("{}", text::missing(report));
+        eprint!("{}{}", text::missing(report), text::filtered(report));
     }
     if analysis.late_lines > 0 {
         eprintln!(

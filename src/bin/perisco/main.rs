@@ -8,6 +8,7 @@ mod analyze;
 mod cat;
 #[cfg(feature = "record")]
 mod doctor;
+mod filter;
 mod outputs;
 mod progress;
 #[cfg(feature = "record")]

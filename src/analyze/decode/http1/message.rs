@@ -332,6 +332,7 @@ impl Http1 {
         let protocol = line.map_or(Version::Http11, |line| line.version).protocol();
         let mut exchange = Exchange::new(protocol, out);
         let message = exchange.begin(Direction::ToServer, out.fields(), mark);
+        message.head.mark_cut();
         let mut host = None;
         split_fields(fields, |name, value| {
             if name.eq_ignore_ascii_case(b"host") {
@@ -372,6 +373,7 @@ impl Http1 {
         let protocol = line.map_or(Version::Http11, |line| line.version).protocol();
         let exchange = self.pairing.response(protocol, out);
         let message = exchange.begin(Direction::ToClient, out.fields(), mark);
+        message.head.mark_cut();
         message.status = line.map(|line| line.status);
         if line.is_none() {
             // It may have been an interim response, and the final one began later.

@@ -155,6 +155,9 @@ impl Connection {
         let loss = way.loss;
         let limited = decoded.limited || (block.broken && bytes.len() >= out.limits.head_bytes);
         let malformed = decoded.malformed;
+        if limited || malformed || block.broken {
+            decoded.message.head.mark_cut();
+        }
         let dying = self.dying == Some(direction);
         let id = match block.promised {
             Some(id) => self.promised(id, block, &mut decoded),

@@ -26,11 +26,12 @@ use samples::{Failures, Slowest};
 use stats::{Facts, add};
 
 use super::model::{
-    Capture, DamageAt, Finding, Findings, Flows, Gap, Gaps, Input, Loss, Named, Report, SCHEMA,
-    Time, Totals,
+    BoundAt, Capture, DamageAt, Filtered, Finding, Findings, Flows, Gap, Gaps, Input, Loss, Named,
+    Report, SCHEMA, Time, Totals,
 };
-use super::{CaptureTotals, FlowTotals, Item};
+use super::{BoundTotals, CaptureTotals, FilterTotals, FlowTotals, Item};
 use crate::analyze::transaction::{Completeness, Outcome};
+use crate::time::{Timestamp, earliest};
 
 /// Slowest transactions shown unless the user asks for another number.
 pub const TOP: usize = 10;
@@ -191,8 +192,8 @@ impl Aggregate {
 
     /// The report over all shards and what was read.
     pub fn finish(self, capture: CaptureTotals) -> Report {
-        let span = capture.last.zip(capture.first).map(|(last, first)| last.since(first));
-        let span_ns = span.and_then(|span| u64::try_from(span).ok());
+        let capture_ns = span_ns(capture.first, capture.last);
+        let span_ns = window_ns(&capture);
         let [lost, snaplen, limit] = self.gaps;
         let mut loss = loss(&capture, &self.flows, Gaps { lost, snaplen, limit });
         let all = self.endpoints.total();
@@ -214,6 +215,7 @@ impl Aggregate {
             schema: SCHEMA,
             interrupted: capture.interrupted,
             loss,
+            filter: capture.filter.map(filtered),
             flows: Flows { kinds: ranked(self.kinds), ..self.flows },
             transactions: Totals {
                 figures: all.figures(span_ns),
@@ -240,14 +242,38 @@ impl Aggregate {
                 other_packets: ranked(capture.other),
                 first: capture.first.map(Time),
                 last: capture.last.map(Time),
-                span_ns,
+                span_ns: capture_ns,
             },
-            inputs: capture
-                .inputs
-                .into_iter()
-                .map(|input| Input { name: input.name, format: input.format })
-                .collect(),
+            inputs: capture.inputs.into_iter().map(input).collect(),
         }
+    }
+}
+
+fn span_ns(first: Option<Timestamp>, last: Option<Timestamp>) -> Option<u64> {
+    let span = last.zip(first).map(|(last, first)| last.since(first));
+    span.and_then(|span| u64::try_from(span).ok())
+}
+
+/// How long transactions that are reported could begin: rates are over that.
+fn window_ns(capture: &CaptureTotals) -> Option<u64> {
+    let bound = |pick: fn(&FilterTotals) -> &Option<BoundTotals>| {
+        capture.filter.as_ref().and_then(|filter| pick(filter).as_ref()?.1)
+    };
+    let first = capture.first.max(bound(|filter| &filter.since));
+    let last = earliest(capture.last, bound(|filter| &filter.until));
+    span_ns(first.filter(|_| capture.first.is_some()), last.filter(|_| capture.last.is_some()))
+}
+
+fn filtered(filter: FilterTotals) -> Filtered {
+    let bound =
+        |bound: Option<BoundTotals>| bound.map(|(given, at)| BoundAt { given, at: at.map(Time) });
+    Filtered {
+        expression: filter.expression,
+        since: bound(filter.since),
+        until: bound(filter.until),
+        taken: filter.selection.taken,
+        left_out: filter.selection.left_out,
+        undecided: filter.selection.undecided,
     }
 }
 
@@ -277,6 +303,10 @@ fn loss(capture: &CaptureTotals, flows: &Flows, gaps: Gaps) -> Loss {
         coverage_percent: (all > 0.0).then(|| payload_bytes as f64 / all * 100.0),
         limits,
     }
+}
+
+fn input(input: super::InputTotals) -> Input {
+    Input { name: input.name, format: input.format }
 }
 
 fn finding(key: FindingKey) -> Finding {

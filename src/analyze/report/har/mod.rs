@@ -37,7 +37,8 @@ pub fn write_begin(out: &mut Vec<u8>) {
     out.extend_from_slice(b"},\"pages\":[],\"entries\":[");
 }
 
-/// Writes all that comes behind the entries: what is known to be missing.
+/// Writes all that comes behind the entries: what is known to be missing, and
+/// what a filter left out.
 ///
 /// # Errors
 /// What `out` returns.
@@ -48,7 +49,11 @@ pub fn write_end(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     json::push(&report.interrupted, &mut end)?;
     end.extend_from_slice(b",\"_loss\":");
     json::push(&report.loss, &mut end)?;
-    let mut comment = text::missing(report);
+    if report.filter.is_some() {
+        end.extend_from_slice(b",\"_filter\":");
+        json::push(&report.filter, &mut end)?;
+    }
+    let mut comment = text::missing(report) + &text::filtered(report);
     if report.interrupted {
         comment.insert_str(0, "interrupted: only what was read until then is here\n");
     }

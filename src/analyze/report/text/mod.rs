@@ -21,6 +21,7 @@ pub fn render(report: &Report, style: Style) -> String {
     let mut page = sections::Page::new(style);
     page.missing(report);
     page.headline(report);
+    page.filter(report);
     page.read(report);
     page.transactions(report);
     page.endpoints(report);
@@ -35,8 +36,15 @@ pub fn render(report: &Report, style: Style) -> String {
 /// What is known to be missing, as plain text of 80 columns for standard
 /// error; empty where nothing is.
 pub fn missing(report: &Report) -> String {
-    let mut page = sections::Page::new(Style { width: style::COLUMNS, color: false });
+    let mut page = sections::Page::new(Style::default());
     page.missing(report);
+    page.text
+}
+
+/// What a filter took and left out, likewise; empty where there is none.
+pub fn filtered(report: &Report) -> String {
+    let mut page = sections::Page::new(Style::default());
+    page.filter(report);
     page.text
 }
 

@@ -7,7 +7,7 @@ use super::names::{
 use super::style::{Paint, Style};
 use super::table::{Cell, Table};
 use super::units::{count, duration, escape, plural, rate, share, short_count, size, wrap};
-use crate::analyze::report::model::Report;
+use crate::analyze::report::model::{BoundAt, Report};
 
 /// Endpoints shown; all are in `json`.
 const ENDPOINTS: usize = 20;
@@ -109,7 +109,12 @@ impl Page {
     pub fn headline(&mut self, report: &Report) {
         let all = &report.transactions.figures;
         if all.count == 0 {
-            return self.nothing_found(report);
+            return match &report.filter {
+                Some(filter) if filter.left_out + filter.undecided > 0 => {
+                    self.line(Some(Paint::Bold), "No transaction is within the filter");
+                }
+                _ => self.nothing_found(report),
+            };
         }
         let mut text = plural(all.count, "transaction", "transactions");
         if let Some(span) = report.capture.span_ns {
@@ -125,6 +130,36 @@ impl Page {
         }
         for part in wrap(&text, self.style.width) {
             self.line(Some(Paint::Bold), &part);
+        }
+    }
+
+    /// What a filter took and left out.
+    pub fn filter(&mut self, report: &Report) {
+        let Some(filter) = &report.filter else { return };
+        let bound = |name: &str, bound: &Option<BoundAt>| {
+            bound.as_ref().map(|bound| match bound.at {
+                Some(at) => format!("{name} {}", at.0),
+                None => format!("{name} {} (no packet has a time)", escape(&bound.given)),
+            })
+        };
+        let times = [bound("since", &filter.since), bound("until", &filter.until)];
+        let expression = filter.expression.as_deref().map(escape);
+        for (name, text) in
+            [("where", expression)].into_iter().chain(times.map(|time| ("begins", time)))
+        {
+            text.into_iter().for_each(|text| self.fact(name, &text, None));
+        }
+        let all = filter.taken + filter.left_out + filter.undecided;
+        let transactions = plural(all, "transaction", "transactions");
+        let text =
+            format!("{} of {transactions}; loss is of the whole capture", count(filter.taken));
+        self.fact("taken", &text, None);
+        if filter.undecided > 0 {
+            let text = format!(
+                "{} left out, since what decides was not seen or cannot be worked out",
+                plural(filter.undecided, "transaction", "transactions")
+            );
+            self.fact("undecided", &text, Some(Paint::Yellow));
         }
     }
 
