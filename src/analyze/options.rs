@@ -3,7 +3,7 @@
 use crate::analyze::decode::Wants;
 use crate::analyze::filter::Filter;
 use crate::analyze::limits::Limits;
-use crate::analyze::report::{Format, Formats};
+use crate::analyze::report::{Aggregate, By, Format, Formats, Sort};
 
 /// Settings of one run.
 #[derive(Clone, Debug)]
@@ -20,6 +20,10 @@ pub struct Options {
     pub conformance: bool,
     /// Which transactions are reported.
     pub filter: Filter,
+    /// What rows of the main table stand for.
+    pub by: By,
+    /// Which of them come first.
+    pub sort: Sort,
     /// How many rows "slowest" and the like have.
     pub top: usize,
 }
@@ -37,6 +41,13 @@ impl Options {
     }
 }
 
+impl Options {
+    /// An empty set of tables, as these formats need them.
+    pub fn aggregate(&self) -> Aggregate {
+        Aggregate::new(self.top).grouped(self.by, self.sort)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -46,6 +57,8 @@ impl Default for Options {
             headers: true,
             conformance: false,
             filter: Filter::default(),
+            by: By::default(),
+            sort: Sort::default(),
             top: 10,
         }
     }

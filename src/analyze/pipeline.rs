@@ -17,7 +17,7 @@ use crate::analyze::filter::Selection;
 use crate::analyze::limits::SHARDS;
 use crate::analyze::options::Options;
 use crate::analyze::outlet::{Now, Outlet};
-use crate::analyze::report::{Aggregate, CaptureTotals, Destinations, FilterTotals, Report};
+use crate::analyze::report::{CaptureTotals, Destinations, FilterTotals, Report};
 use crate::analyze::round::{Before, Round};
 use crate::analyze::shard::{Run, Shard, Work};
 use crate::pcap::{Capture, PcapError};
@@ -81,7 +81,7 @@ pub fn run(
     let Pipeline { feeder, outlet, .. } = pipeline;
     let late_lines = outlet.finish()?;
     let mut totals = feeder.finish();
-    let mut aggregate = Aggregate::new(options.top);
+    let mut aggregate = options.aggregate();
     let mut selection = Selection::default();
     for shard in shards {
         let shard = shard.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -32,7 +32,7 @@ mod tests;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
-pub use aggregate::Aggregate;
+pub use aggregate::{Aggregate, By, Sort};
 pub use destination::{Destination, Destinations};
 pub use format::{Format, Formats, UnknownFormat};
 pub use log::{LogKind, LogLine};

@@ -32,10 +32,12 @@ pub struct Report {
     pub flows: Flows,
     /// All transactions together.
     pub transactions: Totals,
-    /// By endpoint, most transactions first.
+    /// By endpoint, most transactions first unless asked for another order.
     pub endpoints: Vec<Endpoint>,
     /// Transactions of endpoints past the limit on endpoints.
     pub endpoints_other: Option<Figures>,
+    /// By something else, where asked for; null otherwise.
+    pub groups: Option<Groups>,
     /// The slowest by latency, slowest first.
     pub slowest: Vec<Sample>,
     /// Failed transactions by how they failed, most first.
@@ -259,6 +261,30 @@ pub struct Endpoint {
     pub method: Option<String>,
     /// Path without query, variable parts folded; null for gRPC.
     pub path: Option<String>,
+    /// What they add up to.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// Transactions by something that they have in common.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Groups {
+    /// What that is: "host", "client", "server", "status", "method", "process"
+    /// or "connection".
+    pub by: &'static str,
+    /// What the rows are sorted by.
+    pub sort: &'static str,
+    /// The groups.
+    pub rows: Vec<Group>,
+    /// Transactions of groups past the limit on groups.
+    pub other: Option<Figures>,
+}
+
+/// Transactions that have something in common.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Group {
+    /// What they have in common; null where it was not seen.
+    pub name: Option<String>,
     /// What they add up to.
     #[serde(flatten)]
     pub figures: Figures,

@@ -170,7 +170,7 @@ pub struct Shard {
 impl Shard {
     /// The shard of this index.
     pub fn new(index: usize, options: &Options) -> Self {
-        Self { index, aggregate: Aggregate::new(options.top), ..Self::default() }
+        Self { index, aggregate: options.aggregate(), ..Self::default() }
     }
 
     /// Begins a round: before any of its segments. What began in the round

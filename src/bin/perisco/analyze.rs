@@ -13,7 +13,9 @@ use perisco::analyze::filter::Filter;
 use perisco::analyze::limits::Limits;
 use perisco::analyze::options::Options;
 use perisco::analyze::pipeline::{self, Analysis, AnalyzeError, Control};
-use perisco::analyze::report::{Destination, Destinations, Format, Style, text, write_end};
+use perisco::analyze::report::{
+    By, Destination, Destinations, Format, Sort, Style, text, write_end,
+};
 use perisco::pcap::{Capture, Input, OpenOptions};
 
 use crate::filter::FilterArgs;
@@ -56,9 +58,17 @@ pub struct Args {
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
-    /// Rows in "slowest" and similar tables
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    top: usize,
+    /// What rows of the main table stand for
+    #[arg(long, value_enum, default_value_t = By::Endpoint)]
+    by: By,
+
+    /// Which rows of the main table come first
+    #[arg(long, value_enum, default_value_t = Sort::Count)]
+    sort: Sort,
+
+    /// Rows in the main table and of the slowest [default: 20 and 10]
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
 
     /// Feed intact HTTP/2 connections to a real endpoint's state machine and
     /// report what it would have refused
@@ -198,7 +208,9 @@ fn options(args: &Args, targets: &[Target]) -> Options {
         headers: !args.no_headers,
         conformance: args.conformance,
         filter: Filter::default(),
-        top: args.top,
+        by: args.by,
+        sort: args.sort,
+        top: args.top.unwrap_or(default.top),
         ..default
     }
 }
@@ -206,6 +218,7 @@ fn options(args: &Args, targets: &[Target]) -> Options {
 /// How text and log look there.
 fn style(args: &Args, output: &Output) -> Style {
     let mut style = if output.is_stdout { Style::for_stdout() } else { Style::default() };
+    style.rows = args.top.unwrap_or(style.rows);
     style.color = match args.color {
         ColorArg::Always => true,
         ColorArg::Never => false,

@@ -3,6 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use super::cache::Cache;
+use super::groups::Sort;
 use super::rows::{RowId, Rows};
 use super::stats::{Facts, Stats};
 use crate::analyze::report::Item;
@@ -224,9 +225,8 @@ impl Endpoints {
         self.rows.rest.merge(&rest);
     }
 
-    /// The rows of the report, most transactions first, and what went past
-    /// the limit.
-    pub fn finish(self, span_ns: Option<u64>) -> (Vec<Endpoint>, Stats) {
+    /// The rows of the report, and what went past the limit.
+    pub fn finish(self, span_ns: Option<u64>, sort: Sort) -> (Vec<Endpoint>, Stats) {
         let (rows, rest) = self.rows.into_rows();
         let mut endpoints: Vec<_> = rows
             .map(|(key, stats)| {
@@ -241,15 +241,15 @@ impl Endpoints {
             let names = |e: &Endpoint| {
                 (e.service.clone(), e.host.clone(), e.path.clone(), e.method.clone())
             };
-            let by_count = b.figures.count.cmp(&a.figures.count);
-            by_count.then_with(|| (names(a), &a.protocol).cmp(&(names(b), &b.protocol)))
+            let by_figures = sort.place(&a.figures).cmp(&sort.place(&b.figures));
+            by_figures.then_with(|| (names(a), &a.protocol).cmp(&(names(b), &b.protocol)))
         });
         (endpoints, rest)
     }
 }
 
 /// Appends a name, cut where it is longer than any real one.
-fn push_bounded(text: &[u8], out: &mut Vec<u8>) {
+pub fn push_bounded(text: &[u8], out: &mut Vec<u8>) {
     match text.get(..NAME_BYTES) {
         Some(head) if text.len() > NAME_BYTES => {
             out.extend_from_slice(head);

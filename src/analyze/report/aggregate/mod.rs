@@ -7,6 +7,7 @@
 mod cache;
 mod edges;
 mod endpoints;
+mod groups;
 mod latency;
 mod rows;
 mod samples;
@@ -19,9 +20,11 @@ use std::net::SocketAddr;
 
 pub use edges::EDGES;
 pub use endpoints::ENDPOINTS;
+pub use groups::{By, Sort};
 
 use edges::{Edges, UNKNOWN_KIND};
 use endpoints::Endpoints;
+use groups::Grouping;
 use samples::{Failures, Slowest};
 use stats::{Facts, add};
 
@@ -48,6 +51,9 @@ pub struct Aggregate {
     completeness: [u64; Completeness::ALL.len()],
     protocols: Vec<(&'static str, u64)>,
     endpoints: Endpoints,
+    /// By something else, where somebody asks for that.
+    groups: Option<Grouping>,
+    sort: Sort,
     edges: Edges,
     slowest: Slowest,
     failures: Failures,
@@ -73,6 +79,8 @@ impl Aggregate {
             completeness: Default::default(),
             protocols: Vec::new(),
             endpoints: Endpoints::new(),
+            groups: None,
+            sort: Sort::default(),
             edges: Edges::new(),
             slowest: Slowest::new(top),
             failures: Failures::default(),
@@ -85,6 +93,12 @@ impl Aggregate {
         }
     }
 
+    /// The same with rows of the main table that stand for `by`, in this order.
+    pub fn grouped(self, by: By, sort: Sort) -> Self {
+        let groups = (by != By::Endpoint).then(|| Grouping::new(by));
+        Self { groups, sort, ..self }
+    }
+
     /// Adds a finished transaction.
     pub fn add(&mut self, item: &Item<'_>) {
         let transaction = item.transaction;
@@ -94,6 +108,9 @@ impl Aggregate {
         count_name(&mut self.protocols, transaction.protocol, 1);
         let facts = Facts::new(transaction, latency_ns);
         self.endpoints.add(item, &facts);
+        if let Some(groups) = &mut self.groups {
+            groups.add(item, &facts);
+        }
         self.edges.add(item, &facts);
         self.slowest.add(item, latency_ns);
         if transaction.outcome.is_error() {
@@ -159,6 +176,9 @@ impl Aggregate {
             count_name(&mut self.protocols, name, count);
         }
         self.endpoints.merge(other.endpoints);
+        if let (Some(groups), Some(other)) = (&mut self.groups, other.groups) {
+            groups.merge(other);
+        }
         self.edges.merge(other.edges);
         self.slowest.merge(other.slowest);
         self.failures.merge(other.failures);
@@ -197,19 +217,22 @@ impl Aggregate {
         let [lost, snaplen, limit] = self.gaps;
         let mut loss = loss(&capture, &self.flows, Gaps { lost, snaplen, limit });
         let all = self.endpoints.total();
-        let (endpoints, endpoints_rest) = self.endpoints.finish(span_ns);
+        let (endpoints, endpoints_rest) = self.endpoints.finish(span_ns, self.sort);
+        let groups = self.groups.map(|groups| groups.finish(span_ns, self.sort));
         let (edges, edges_rest) = self.edges.finish(span_ns, &capture.names);
         let endpoints_other = (endpoints_rest.count > 0).then(|| endpoints_rest.figures(span_ns));
         let has_edges = edges_rest.connections + edges_rest.stats.count > 0;
         let edges_other = has_edges.then(|| edges_rest.figures(span_ns));
+        let edge_count = edges_other.as_ref().map(|e| e.connections + e.transactions.count);
+        let group_other = groups.as_ref().and_then(|groups| groups.other.as_ref());
         // Nothing is lost by these, it is only not told apart: they come
         // after the verdict on loss.
-        if let Some(other) = &endpoints_other {
-            loss.limits.push(Named::new("endpoints in the report", other.count));
-        }
-        if let Some(other) = &edges_other {
-            let count = other.connections + other.transactions.count;
-            loss.limits.push(Named::new("pairs of hosts in the report", count));
+        for (name, count) in [
+            ("endpoints in the report", endpoints_other.as_ref().map(|other| other.count)),
+            ("groups in the report", group_other.map(|other| other.count)),
+            ("pairs of hosts in the report", edge_count),
+        ] {
+            loss.limits.extend(count.map(|count| Named::new(name, count)));
         }
         Report {
             schema: SCHEMA,
@@ -225,6 +248,7 @@ impl Aggregate {
             },
             endpoints,
             endpoints_other,
+            groups,
             slowest: self.slowest.finish(),
             errors: self.failures.finish(),
             edges,

@@ -24,7 +24,10 @@ pub fn render(report: &Report, style: Style) -> String {
     page.filter(report);
     page.read(report);
     page.transactions(report);
-    page.endpoints(report);
+    match &report.groups {
+        Some(groups) => page.groups(report, groups),
+        None => page.endpoints(report),
+    }
     page.slowest(report);
     page.errors(report);
     page.edges(report);

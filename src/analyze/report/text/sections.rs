@@ -7,16 +7,17 @@ use super::names::{
 use super::style::{Paint, Style};
 use super::table::{Cell, Table};
 use super::units::{count, duration, escape, plural, rate, share, short_count, size, wrap};
-use crate::analyze::report::model::{BoundAt, Report};
+use crate::analyze::report::model::{BoundAt, Groups, Report};
 
-/// Endpoints shown; all are in `json`.
-const ENDPOINTS: usize = 20;
 /// Pairs of hosts shown.
 const EDGES: usize = 10;
 /// Ways to fail, anomalies and findings shown.
 const ROWS: usize = 15;
 /// Inputs and damages listed one by one.
 const LISTED: usize = 10;
+/// Figures of the main table.
+const HEADS: [&str; 10] =
+    ["count", "rate", "errors", "unknown", "p50", "p90", "p99", "max", "sent", "received"];
 /// Columns of the names left of facts.
 const LABEL: usize = 11;
 
@@ -273,19 +274,39 @@ impl Page {
             return;
         }
         self.title("Endpoints");
-        let heads =
-            ["count", "rate", "errors", "unknown", "p50", "p90", "p99", "max", "sent", "received"];
-        let mut table = Table::new("endpoint", &heads);
-        for endpoint in report.endpoints.iter().take(ENDPOINTS) {
+        let mut table = Table::new("endpoint", &HEADS);
+        let shown = self.style.rows;
+        for endpoint in report.endpoints.iter().take(shown) {
             table.row(escape(&endpoint_name(endpoint)), endpoint_cells(&endpoint.figures));
         }
         if let Some(other) = &report.endpoints_other {
             table.row("(other: past the limit on endpoints)".to_owned(), endpoint_cells(other));
         }
         self.table(table);
-        let rest = report.endpoints.iter().skip(ENDPOINTS);
+        let rest = report.endpoints.iter().skip(shown);
         let sum = rest.clone().map(|endpoint| endpoint.figures.count).sum();
         self.more(rest.count(), "endpoint", "endpoints", sum);
+    }
+
+    /// By what the user asked for.
+    pub fn groups(&mut self, report: &Report, groups: &Groups) {
+        if report.transactions.figures.count == 0 {
+            return;
+        }
+        self.title(&format!("By {}", groups.by));
+        let mut table = Table::new(groups.by, &HEADS);
+        let shown = self.style.rows;
+        for group in groups.rows.iter().take(shown) {
+            let name = group.name.as_deref().map_or("? (not seen)".to_owned(), escape);
+            table.row(name, endpoint_cells(&group.figures));
+        }
+        if let Some(other) = &groups.other {
+            table.row("(other: past the limit on groups)".to_owned(), endpoint_cells(other));
+        }
+        self.table(table);
+        let rest = groups.rows.iter().skip(shown);
+        let sum = rest.clone().map(|group| group.figures.count).sum();
+        self.more(rest.count(), "row", "rows", sum);
     }
 
     fn more(&mut self, rows: usize, one: &str, many: &str, transactions: u64) {

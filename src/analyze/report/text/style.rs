@@ -13,12 +13,18 @@ pub struct Style {
     pub width: usize,
     /// Whether to use ANSI colours.
     pub color: bool,
+    /// Rows of the main table.
+    pub rows: usize,
 }
+
+/// Rows of the main table unless somebody asks for another number; all are in
+/// `json`.
+pub const ROWS: usize = 20;
 
 impl Default for Style {
     /// For a file: 80 columns, no colour.
     fn default() -> Self {
-        Self { width: COLUMNS, color: false }
+        Self { width: COLUMNS, color: false, rows: ROWS }
     }
 }
 
@@ -35,7 +41,8 @@ impl Style {
         let width = size.map_or(COLUMNS, |size| usize::from(size.ws_col));
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { width: width.max(COLUMNS), color: !set("NO_COLOR") && !dumb }
+        let color = !set("NO_COLOR") && !dumb;
+        Self { width: width.max(COLUMNS), color, ..Self::default() }
     }
 
     /// Appends text, painted where colour is wanted.
