@@ -3,6 +3,7 @@
 use crate::analyze::decode::Wants;
 use crate::analyze::filter::Filter;
 use crate::analyze::limits::Limits;
+use crate::analyze::report::route::Routes;
 use crate::analyze::report::{Aggregate, By, Format, Formats, Sort};
 
 /// Settings of one run.
@@ -22,6 +23,8 @@ pub struct Options {
     pub filter: Filter,
     /// What rows of the main table stand for.
     pub by: By,
+    /// Paths that the user has named.
+    pub routes: Routes,
     /// Which of them come first.
     pub sort: Sort,
     /// How many rows "slowest" and the like have.
@@ -44,7 +47,7 @@ impl Options {
 impl Options {
     /// An empty set of tables, as these formats need them.
     pub fn aggregate(&self) -> Aggregate {
-        Aggregate::new(self.top).grouped(self.by, self.sort)
+        Aggregate::new(self.top).grouped(self.by, self.sort).routed(&self.routes)
     }
 }
 
@@ -59,6 +62,7 @@ impl Default for Options {
             filter: Filter::default(),
             by: By::default(),
             sort: Sort::default(),
+            routes: Routes::default(),
             top: 10,
         }
     }

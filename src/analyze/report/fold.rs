@@ -27,7 +27,8 @@ const NUMBER: usize = 3;
 /// 1. `{n}` where it is a number (`42`, `-12.345`, `1,2,3` gives `{n},{n},{n}`),
 /// 2. `{ip}` where it is an IPv4 address,
 /// 3. `{id}` where it is a random id in base64url (`V1StGXR8_Z5jdHi6B-myT`),
-/// 4. otherwise looked at word by word, where words are runs of letters and
+/// 4. `{email}` where it is an email address,
+/// 5. otherwise looked at word by word, where words are runs of letters and
 ///    digits: UUIDs give `{uuid}`, `2024-05-01` (with a time or without)
 ///    `{date}`, hex hashes and long or mixed ids `{id}`, numbers of three or
 ///    more digits `{n}`; all else stays (`v1`, `api2`, `app.min.js`).
@@ -149,6 +150,9 @@ pub fn split_absolute(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
 fn fold_segment(segment: &[u8], out: &mut Vec<u8>) {
     // Most segments are words, whole numbers or UUIDs.
     let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
+    if is_email(segment) {
+        return out.extend_from_slice(b"{email}");
+    }
     if digits == 0 {
         return out.extend_from_slice(segment);
     }
@@ -239,6 +243,29 @@ fn is_number(text: &[u8], listed: bool) -> bool {
     let digits = |half: &[u8]| !half.is_empty() && half.iter().all(u8::is_ascii_digit);
     let whole = halves.next().is_some_and(digits);
     whole && halves.next().is_none_or(|half| digits(half) && (listed || half.len() >= NUMBER))
+}
+
+/// Whether a segment is an address as people have them: a local part of plain
+/// characters, an `@` or `%40`, and a domain with a dot before its last part,
+/// which has no digits (`left-pad@1.3.0` is a version of a package).
+fn is_email(segment: &[u8]) -> bool {
+    let Some(at) = memchr::memchr2(b'@', b'%', segment) else { return false };
+    let (local, rest) = segment.split_at(at);
+    let domain = rest.strip_prefix(b"@").or(rest.strip_prefix(b"%40"));
+    let Some((name, last)) = domain.and_then(|domain| {
+        let dot = memchr::memrchr(b'.', domain)?;
+        Some((domain.get(..dot)?, domain.get(dot + 1..)?))
+    }) else {
+        return false;
+    };
+    let is_local = |byte: &u8| byte.is_ascii_alphanumeric() || b"._+-~".contains(byte);
+    let is_domain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-".contains(byte);
+    !local.is_empty()
+        && local.iter().all(is_local)
+        && name.first().is_some_and(u8::is_ascii_alphanumeric)
+        && name.iter().all(is_domain)
+        && last.len() > 1
+        && last.iter().all(u8::is_ascii_alphabetic)
 }
 
 fn is_ipv4(text: &[u8]) -> bool {
@@ -380,6 +407,9 @@ mod tests {
             ("/a%20b/12345%2F678", "/a%20b/{n}%2F{n}"),
             ("http://api.example.com:8080/users/7?x", "/users/{n}"),
             ("HTTPS://api.example.com?x=1", "/"),
+            ("/users/jo.doe+x@mail.example.com/cart", "/users/{email}/cart"),
+            ("/users/jo%40example.org", "/users/{email}"),
+            ("/users/j0@example.org", "/users/{email}"),
             ("http://api.example.com", "/"),
         ] {
             assert_eq!(folded(path), endpoint, "{path}");
@@ -404,6 +434,11 @@ mod tests {
             "/caf%C3%A9/%F0%9F%98%80",
             "/a//b/../c/",
             "/internationalization",
+            "/@scope/package",
+            "/left-pad@1.3.0",
+            "/me@localhost",
+            "/a%20b@example",
+            "/@.example.org",
         ] {
             assert_eq!(folded(path), path);
         }

@@ -20,6 +20,7 @@ pub mod json;
 pub mod jsonl;
 pub mod log;
 pub mod model;
+pub mod route;
 pub mod sorter;
 pub mod text;
 mod write;

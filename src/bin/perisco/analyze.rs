@@ -13,6 +13,7 @@ use perisco::analyze::filter::Filter;
 use perisco::analyze::limits::Limits;
 use perisco::analyze::options::Options;
 use perisco::analyze::pipeline::{self, Analysis, AnalyzeError, Control};
+use perisco::analyze::report::route::Route;
 use perisco::analyze::report::{
     By, Destination, Destinations, Format, Sort, Style, text, write_end,
 };
@@ -65,6 +66,11 @@ pub struct Args {
     /// Which rows of the main table come first
     #[arg(long, value_enum, default_value_t = Sort::Count)]
     sort: Sort,
+
+    /// Count paths like this as one endpoint: /users/{id}, /files/{path...}; may be
+    /// repeated, the first that fits is taken
+    #[arg(long = "route", value_name = "PATH")]
+    routes: Vec<Route>,
 
     /// Rows in the main table and of the slowest [default: 20 and 10]
     #[arg(long, value_name = "N")]
@@ -210,6 +216,7 @@ fn options(args: &Args, targets: &[Target]) -> Options {
         filter: Filter::default(),
         by: args.by,
         sort: args.sort,
+        routes: args.routes.iter().cloned().collect(),
         top: args.top.unwrap_or(default.top),
         ..default
     }

@@ -1,20 +1,26 @@
 //! Transactions by endpoint.
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use super::cache::Cache;
 use super::groups::Sort;
 use super::rows::{RowId, Rows};
 use super::stats::{Facts, Stats};
+use super::wide::Wide;
 use crate::analyze::report::Item;
 use crate::analyze::report::fold::{PATH_BYTES, fold, split_absolute, without_query};
 use crate::analyze::report::model::Endpoint;
+use crate::analyze::report::route::{Routes, is_graphql, operation};
 use crate::analyze::report::write::text_of;
 use crate::analyze::transaction::Transaction;
 
 /// Endpoints told apart in each of the shards. A service has tens; past it
 /// paths have parts that folding does not know, or a scanner is at work.
 pub const ENDPOINTS: usize = 512;
+/// Rows that looking for names that are data has to free, to be worth another
+/// look.
+const ROOM: usize = ENDPOINTS / 4;
 /// Bytes of a host, method or service that are kept.
 const NAME_BYTES: usize = 256;
 
@@ -110,12 +116,33 @@ pub struct Endpoints {
     cache: Cache,
     /// Host, method and path of the request at hand, folded.
     scratch: [Vec<u8>; 3],
+    /// Where paths have names that are data.
+    wide: Wide,
+    /// Paths that the user has named.
+    routes: Routes,
+    /// Whether whole numbers in paths may be told apart.
+    numbers: bool,
+    /// Whether it is full and nothing could be done about it.
+    is_full: bool,
 }
 
 impl Endpoints {
     /// No endpoints yet.
     pub fn new() -> Self {
-        Self { rows: Rows::new(ENDPOINTS), cache: Cache::default(), scratch: Default::default() }
+        Self {
+            rows: Rows::new(ENDPOINTS),
+            cache: Cache::default(),
+            scratch: Default::default(),
+            wide: Wide::default(),
+            routes: Routes::default(),
+            numbers: false,
+            is_full: false,
+        }
+    }
+
+    /// The same with paths that the user has named.
+    pub fn routed(self, routes: Routes) -> Self {
+        Self { numbers: routes.names_numbers(), routes, ..self }
     }
 
     /// Adds a transaction.
@@ -141,7 +168,11 @@ impl Endpoints {
             true => self.endpoint(&raw.key),
             false => self.folded(raw),
         };
-        self.cache.put(row);
+        // What the cache takes for one request must be one endpoint.
+        let told_apart = self.numbers || raw.key.parts[2].is_some_and(is_graphql);
+        if raw.key.grpc || !told_apart {
+            self.cache.put(row);
+        }
         row
     }
 
@@ -155,6 +186,10 @@ impl Endpoints {
     /// The endpoint of a request that is not of gRPC.
     fn folded(&mut self, raw: &Raw<'_>) -> RowId {
         let [host, method, path] = raw.key.parts;
+        let operation = match raw.verbatim {
+            false => path.filter(|path| is_graphql(path)).and_then(operation),
+            true => None,
+        };
         let path = path.map(without_query);
         let mut scratch = std::mem::take(&mut self.scratch);
         for part in &mut scratch {
@@ -172,9 +207,19 @@ impl Endpoints {
             &method_text[..]
         });
         let path = path.map(|path| {
-            match raw.verbatim {
-                true => push_bounded(path, path_text),
-                false => fold(path, path_text),
+            match (raw.verbatim, self.routes.find(path)) {
+                (true, _) => push_bounded(path, path_text),
+                (false, Some(route)) => push_bounded(route, path_text),
+                (false, None) => fold(path, path_text),
+            }
+            if let Some(operation) = &operation {
+                path_text.extend_from_slice(b"?operationName=");
+                path_text.extend_from_slice(operation.as_bytes());
+            }
+            let scope = [host, method];
+            let wide = (!raw.verbatim).then(|| self.folds_wide(raw.key.protocol, scope, path_text));
+            if let Some(wide) = wide.flatten() {
+                *path_text = wide;
             }
             &path_text[..]
         });
@@ -193,7 +238,81 @@ impl Endpoints {
         if key.parts.iter().flatten().any(|part| long(part)) {
             return self.cut(key);
         }
+        if self.rows.len() == ENDPOINTS && !self.is_full {
+            return self.make_room(key);
+        }
         self.rows.insert(hash, Key::new(key))
+    }
+
+    /// The endpoint of a key for which there is no room, once names that are
+    /// data are one.
+    #[cold]
+    fn make_room(&mut self, key: &KeyRef<'_>) -> RowId {
+        self.widen();
+        // Looking again for each path to come would be dear.
+        self.is_full = self.rows.len() > ENDPOINTS - ROOM;
+        let KeyRef { protocol, parts: [host, method, path], .. } = *key;
+        let wide = path.and_then(|path| self.folds_wide(protocol, [host, method], path));
+        let parts = [host, method, wide.as_deref().or(path)];
+        self.endpoint(&KeyRef { parts, ..*key })
+    }
+
+    /// Looks for names that are data, and folds them in all rows.
+    fn widen(&mut self) {
+        let rows = std::mem::replace(&mut self.rows, Rows::new(ENDPOINTS));
+        let (rows, rest) = rows.into_rows();
+        let rows: Vec<_> = rows.collect();
+        let mut scopes: BTreeMap<_, Vec<(&[u8], u64)>> = BTreeMap::new();
+        for (key, stats) in &rows {
+            let KeyRef { protocol, grpc, parts: [host, method, path] } = key.borrow();
+            let path = path.filter(|path| path.starts_with(b"/") && !self.routes.has(path));
+            if let (false, Some(path)) = (grpc, path) {
+                scopes.entry((protocol, host, method)).or_default().push((path, stats.count));
+            }
+        }
+        for ((protocol, host, method), paths) in scopes {
+            self.wide.look(protocol, [host, method], &paths);
+        }
+        for (key, stats) in rows {
+            let KeyRef { protocol, grpc, parts: [host, method, path] } = key.borrow();
+            let wide = path.filter(|_| !grpc);
+            let wide = wide.and_then(|path| self.folds_wide(protocol, [host, method], path));
+            let key = match &wide {
+                None => key,
+                wide => {
+                    let parts = [host, method, wide.as_deref()];
+                    Key::new(&KeyRef { protocol, grpc, parts })
+                }
+            };
+            self.add_row(key, stats);
+        }
+        self.rows.rest.merge(&rest);
+        // It names rows by number.
+        self.cache = Cache::default();
+    }
+
+    /// A path with names that are data folded, where it has some.
+    #[inline]
+    fn folds_wide(
+        &self,
+        protocol: &'static str,
+        scope: [Option<&[u8]>; 2],
+        path: &[u8],
+    ) -> Option<Vec<u8>> {
+        if self.wide.is_empty() || self.routes.has(path) {
+            return None;
+        }
+        self.wide.fold(protocol, scope, path)
+    }
+
+    fn add_row(&mut self, key: Key, stats: Stats) {
+        let hash = self.rows.hash(key.borrow());
+        match self.rows.find(hash, |known| known.is(&key.borrow())) {
+            Some(row) => self.rows.value(row).merge(&stats),
+            None => {
+                self.rows.insert_value(hash, key, stats);
+            }
+        }
     }
 
     /// The endpoint of a key with parts longer than are kept.
@@ -214,19 +333,16 @@ impl Endpoints {
     pub fn merge(&mut self, other: Self) {
         let (rows, rest) = other.rows.into_rows();
         for (key, stats) in rows {
-            let hash = self.rows.hash(key.borrow());
-            match self.rows.find(hash, |known| known.is(&key.borrow())) {
-                Some(row) => self.rows.value(row).merge(&stats),
-                None => {
-                    self.rows.insert_value(hash, key, stats);
-                }
-            }
+            self.add_row(key, stats);
         }
         self.rows.rest.merge(&rest);
+        self.wide.merge(other.wide);
     }
 
     /// The rows of the report, and what went past the limit.
-    pub fn finish(self, span_ns: Option<u64>, sort: Sort) -> (Vec<Endpoint>, Stats) {
+    pub fn finish(mut self, span_ns: Option<u64>, sort: Sort) -> (Vec<Endpoint>, Stats) {
+        // What one shard has found holds for the rows of all.
+        self.widen();
         let (rows, rest) = self.rows.into_rows();
         let mut endpoints: Vec<_> = rows
             .map(|(key, stats)| {

@@ -14,6 +14,7 @@ mod samples;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ use super::model::{
     BoundAt, Capture, DamageAt, Filtered, Finding, Findings, Flows, Gap, Gaps, Input, Loss, Named,
     Report, SCHEMA, Time, Totals,
 };
+use super::route::Routes;
 use super::{BoundTotals, CaptureTotals, FilterTotals, FlowTotals, Item};
 use crate::analyze::transaction::{Completeness, Outcome};
 use crate::time::{Timestamp, earliest};
@@ -97,6 +99,11 @@ impl Aggregate {
     pub fn grouped(self, by: By, sort: Sort) -> Self {
         let groups = (by != By::Endpoint).then(|| Grouping::new(by));
         Self { groups, sort, ..self }
+    }
+
+    /// The same with paths that the user has named.
+    pub fn routed(self, routes: &Routes) -> Self {
+        Self { endpoints: self.endpoints.routed(routes.clone()), ..self }
     }
 
     /// Adds a finished transaction.

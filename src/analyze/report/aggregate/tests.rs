@@ -60,13 +60,68 @@ fn an_absolute_target_names_its_host() {
     assert_eq!(names, expected);
 }
 
+/// More names than there is room for: they are one, and endpoints that come
+/// later have their rows.
+#[test]
+fn names_that_are_data_are_one_endpoint_and_leave_room() {
+    let name =
+        |n: usize| -> String { format!("{n:04}").bytes().map(|b| (b + 49) as char).collect() };
+    let request =
+        |path: String, n: usize| placed(http1("GET", &path, 200, n as i64, 10), 1, n as u64);
+    let many = (0..3 * ENDPOINTS).map(|n| request(format!("/users/{}/cart", name(n)), n));
+    let later = (0..50).map(|n| request(format!("/later/{}", name(n)), 10_000 + n));
+    let items: Vec<_> = many.chain(later).collect();
+    let report = whole(&items, &[]);
+    assert!(report.endpoints_other.is_none() && report.endpoints.len() == 51);
+    assert_eq!(report.endpoints[0].path.as_deref(), Some("/users/{*}/cart"));
+    assert_eq!(report.endpoints[0].figures.count, 3 * ENDPOINTS as u64);
+    // Divided among shards that have not seen enough of them.
+    let mut parts: Vec<_> = (0..16).map(|_| Aggregate::default()).collect();
+    items.iter().enumerate().for_each(|(n, placed)| parts[n % 16].add(&placed.item()));
+    let mut all = Aggregate::default();
+    parts.into_iter().for_each(|part| all.merge(part));
+    assert_eq!(all.finish(capture()).endpoints, report.endpoints);
+}
+
+#[test]
+fn routes_and_operations_name_endpoints() {
+    let paths = [
+        "/users/me",
+        "/users/7",
+        "/users/alice",
+        "/graphql?operationName=GetUser",
+        "/graphql?query=query+GetUser%7Bx%7D",
+        "/graphql?operationName=Pay",
+        "/graphql",
+        "/users/8",
+    ];
+    let routes = ["/users/me", "/users/{id}"]
+        .iter()
+        .map(|text| text.parse::<super::super::route::Route>().unwrap());
+    let mut aggregate = Aggregate::default().routed(&routes.collect());
+    for (n, path) in paths.iter().enumerate() {
+        aggregate.add(&placed(http1("GET", path, 200, n as i64, 10), 1, n as u64).item());
+    }
+    let report = aggregate.finish(capture());
+    let rows: Vec<_> =
+        report.endpoints.iter().map(|e| (e.path.as_deref().unwrap(), e.figures.count)).collect();
+    let expected = [
+        ("/users/{id}", 3),
+        ("/graphql?operationName=GetUser", 2),
+        ("/graphql", 1),
+        ("/graphql?operationName=Pay", 1),
+        ("/users/me", 1),
+    ];
+    assert_eq!(rows, expected);
+}
+
 #[test]
 fn what_goes_past_the_limits_is_counted_and_said() {
     let count = ENDPOINTS + 100;
     let items: Vec<_> = (0..count)
         .map(|n| {
             let name: String = format!("{n:04}").bytes().map(|b| (b + 49) as char).collect();
-            placed(http1("GET", &format!("/{name}"), 500, n as i64, 10), 1, n as u64)
+            placed(http1(&name, "/", 500, n as i64, 10), 1, n as u64)
         })
         .collect();
     let report = whole(&items, &[]);
