@@ -47,7 +47,10 @@ impl Options {
 impl Options {
     /// An empty set of tables, as these formats need them.
     pub fn aggregate(&self) -> Aggregate {
-        Aggregate::new(self.top).grouped(self.by, self.sort).routed(&self.routes)
+        Aggregate::new(self.top)
+            .grouped(self.by, self.sort)
+            .routed(&self.routes)
+            .timed(self.formats.has(Format::Text))
     }
 }
 

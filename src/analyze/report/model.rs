@@ -38,6 +38,9 @@ pub struct Report {
     pub endpoints_other: Option<Figures>,
     /// By something else, where asked for; null otherwise.
     pub groups: Option<Groups>,
+    /// Over time, for text; None where nobody asks for that.
+    #[serde(skip)]
+    pub over: Option<Over>,
     /// The slowest by latency, slowest first.
     pub slowest: Vec<Sample>,
     /// Failed transactions by how they failed, most first.
@@ -288,6 +291,21 @@ pub struct Group {
     /// What they add up to.
     #[serde(flatten)]
     pub figures: Figures,
+}
+
+/// Transactions by when they began, in steps of one length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// Begin of the first step.
+    pub start: Time,
+    /// Length of a step.
+    pub step_ns: u64,
+    /// Transactions that began in each step.
+    pub counts: Vec<u64>,
+    /// Failed ones among them.
+    pub errors: Vec<u64>,
+    /// Transactions whose start is not known.
+    pub untimed: u64,
 }
 
 /// One transaction as an example.

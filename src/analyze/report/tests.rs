@@ -41,7 +41,7 @@ const FIELDS: [&str; 31] = [
 ];
 
 fn report_of(items: &[Placed], flows: &[FlowTotals], capture: CaptureTotals) -> Report {
-    let mut aggregate = Aggregate::default();
+    let mut aggregate = Aggregate::default().timed(true);
     items.iter().for_each(|placed| aggregate.add(&placed.item()));
     flows.iter().for_each(|flow| aggregate.add_flow(flow));
     aggregate.finish(capture)
@@ -207,14 +207,18 @@ fn json_report() {
 }
 
 #[test]
-fn text_report_at_80_and_120_columns() {
+fn text_report_by_columns() {
     let report = report_of(&everything(), &flows(), capture());
-    for width in [80, 120] {
+    for width in [80, 120, 160] {
         let text = text::render(&report, Style { width, ..Style::default() });
         insta::assert_snapshot!(format!("text_report_at_{width}"), text);
     }
     let painted = text::render(&report, Style { color: true, ..Style::default() });
     insta::assert_snapshot!("text_report_in_colour", painted.replace('\x1b', "<ESC>"));
+    let style = Style { ascii: true, width: 160, ..Style::default() };
+    let ascii = text::render(&report, style);
+    assert!(ascii.is_ascii(), "{ascii}");
+    insta::assert_snapshot!("text_report_in_ascii", ascii);
 }
 
 #[test]

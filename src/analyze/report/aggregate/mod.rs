@@ -9,11 +9,13 @@ mod edges;
 mod endpoints;
 mod groups;
 mod latency;
+mod rate;
 mod rows;
 mod samples;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod wide;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,10 +24,13 @@ use std::net::SocketAddr;
 pub use edges::EDGES;
 pub use endpoints::ENDPOINTS;
 pub use groups::{By, Sort};
+pub(super) use rate::STEPS;
+pub(super) use timeline::axis;
 
 use edges::{Edges, UNKNOWN_KIND};
 use endpoints::Endpoints;
 use groups::Grouping;
+use rate::Rate;
 use samples::{Failures, Slowest};
 use stats::{Facts, add};
 
@@ -56,6 +61,8 @@ pub struct Aggregate {
     /// By something else, where somebody asks for that.
     groups: Option<Grouping>,
     sort: Sort,
+    /// Over time, where somebody shows that.
+    rate: Option<Rate>,
     edges: Edges,
     slowest: Slowest,
     failures: Failures,
@@ -83,6 +90,7 @@ impl Aggregate {
             endpoints: Endpoints::new(),
             groups: None,
             sort: Sort::default(),
+            rate: None,
             edges: Edges::new(),
             slowest: Slowest::new(top),
             failures: Failures::default(),
@@ -99,6 +107,11 @@ impl Aggregate {
     pub fn grouped(self, by: By, sort: Sort) -> Self {
         let groups = (by != By::Endpoint).then(|| Grouping::new(by));
         Self { groups, sort, ..self }
+    }
+
+    /// The same with counts over time, if `wanted`.
+    pub fn timed(self, wanted: bool) -> Self {
+        Self { rate: wanted.then(Rate::new), ..self }
     }
 
     /// The same with paths that the user has named.
@@ -120,6 +133,9 @@ impl Aggregate {
         }
         self.edges.add(item, &facts);
         self.slowest.add(item, latency_ns);
+        if let Some(rate) = &mut self.rate {
+            rate.add(transaction.start(), transaction.outcome.is_error());
+        }
         if transaction.outcome.is_error() {
             self.failures.add(item);
         }
@@ -185,6 +201,9 @@ impl Aggregate {
         self.endpoints.merge(other.endpoints);
         if let (Some(groups), Some(other)) = (&mut self.groups, other.groups) {
             groups.merge(other);
+        }
+        if let (Some(rate), Some(other)) = (&mut self.rate, other.rate) {
+            rate.merge(other);
         }
         self.edges.merge(other.edges);
         self.slowest.merge(other.slowest);
@@ -256,6 +275,7 @@ impl Aggregate {
             endpoints,
             endpoints_other,
             groups,
+            over: self.rate.and_then(Rate::finish),
             slowest: self.slowest.finish(),
             errors: self.failures.finish(),
             edges,

@@ -3,13 +3,16 @@
 //! What is missing comes before everything else. Names and messages come from
 //! the wire or from files, so they are escaped before they reach a terminal.
 
-mod names;
+pub(super) mod names;
 mod sections;
+mod spark;
 mod style;
 mod table;
-mod units;
+pub(super) mod units;
 
 use std::io::{self, Write};
+
+use unicode_width::UnicodeWidthChar;
 
 use super::Report;
 pub use style::Style;
@@ -33,7 +36,26 @@ pub fn render(report: &Report, style: Style) -> String {
     page.edges(report);
     page.anomalies(report);
     page.findings(report);
-    page.text
+    if style.ascii { plain(&page.text) } else { page.text }
+}
+
+/// The text in ASCII, as wide as it was: a terminal that knows no UTF-8 could
+/// take its bytes for control characters.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let mark = match c {
+            '…' => '~',
+            '→' => '>',
+            'µ' => 'u',
+            _ => '?',
+        };
+        match c.is_ascii() {
+            true => out.push(c),
+            false => out.extend(std::iter::repeat_n(mark, c.width().unwrap_or(0))),
+        }
+    }
+    out
 }
 
 /// What is known to be missing, as plain text of 80 columns for standard

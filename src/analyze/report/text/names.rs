@@ -2,7 +2,8 @@
 //!
 //! Names come from the wire and are not escaped here.
 
-use super::style::Paint;
+use super::spark::bar;
+use super::style::{Paint, Style};
 use super::table::Cell;
 use super::units::{count, coverage, duration, escape, plural, rate, share, short_count, size};
 use crate::analyze::report::model::{
@@ -166,9 +167,18 @@ fn share_cells(figures: &Figures) -> [Cell; 2] {
     ]
 }
 
-/// The numbers of an endpoint.
-pub fn endpoint_cells(figures: &Figures) -> Vec<Cell> {
+/// Columns of the bar of a row's share.
+const BAR: usize = 10;
+
+/// The numbers of a row of the main table, which are behind each other: of how
+/// many transactions, and how many the largest row has.
+pub fn endpoint_cells(figures: &Figures, [all, most]: [u64; 2], style: Style) -> Vec<Cell> {
     let [errors, unknown] = share_cells(figures);
+    let part = format!("{:>6}", share(figures.count, all));
+    let failed = match figures.errors {
+        0 => String::new(),
+        errors => short_count(errors),
+    };
     vec![
         Cell::new(short_count(figures.count)),
         Cell::new(figures.rate_per_second.map_or(String::new(), rate)),
@@ -180,6 +190,8 @@ pub fn endpoint_cells(figures: &Figures) -> Vec<Cell> {
         latency_cell(figures, |p| p.max_ns),
         Cell::new(size(figures.request_body_bytes)),
         Cell::new(size(figures.response_body_bytes)),
+        Cell::new(format!("{part} {}", bar(figures.count, most, BAR, style))),
+        Cell::painted(failed, Paint::Red, true),
     ]
 }
 
@@ -222,5 +234,10 @@ pub fn edge_cells(edge: &EdgeFigures) -> Vec<Cell> {
         latency_cell(figures, |p| p.p99_ns),
         Cell::new(size(edge.payload_bytes_to_server)),
         Cell::new(size(edge.payload_bytes_to_client)),
+        Cell::new(
+            figures.rate_per_second.filter(|_| figures.count > 0).map_or(String::new(), rate),
+        ),
+        latency_cell(figures, |p| p.p90_ns),
+        latency_cell(figures, |p| p.max_ns),
     ]
 }

@@ -4,10 +4,12 @@ use super::names::{
     causes, coverage_text, edge_cells, edge_name, endpoint_cells, endpoint_name, hints, kinds,
     missing, offset, sample_name, status, time,
 };
+use super::spark::Columns;
 use super::style::{Paint, Style};
 use super::table::{Cell, Table};
 use super::units::{count, duration, escape, plural, rate, share, short_count, size, wrap};
-use crate::analyze::report::model::{BoundAt, Groups, Report};
+use crate::analyze::report::model::{BoundAt, Figures, Groups, Report, Time};
+use crate::time::Timestamp;
 
 /// Pairs of hosts shown.
 const EDGES: usize = 10;
@@ -18,6 +20,8 @@ const LISTED: usize = 10;
 /// Figures of the main table.
 const HEADS: [&str; 10] =
     ["count", "rate", "errors", "unknown", "p50", "p90", "p99", "max", "sent", "received"];
+/// Further ones on wide terminals.
+const MORE_HEADS: [&str; 2] = ["share", "failed"];
 /// Columns of the names left of facts.
 const LABEL: usize = 11;
 
@@ -254,6 +258,7 @@ impl Page {
         self.title("Transactions");
         let rate = all.rate_per_second.map(|per_second| format!(" ({})", rate(per_second)));
         self.fact("count", &(count(all.count) + &rate.unwrap_or_default()), None);
+        self.over_time(report);
         self.fact("protocol", &kinds(&totals.protocols), None);
         self.fact("outcome", &kinds(&totals.outcomes), None);
         let paint = totals.completeness.iter().any(|n| n.name != "complete" && n.count > 0);
@@ -268,19 +273,50 @@ impl Page {
         self.fact("bodies", &format!("{sent} in requests, {received} in responses"), None);
     }
 
+    /// When transactions began, and failed ones.
+    fn over_time(&mut self, report: &Report) {
+        let (Some(over), Some(ends)) = (&report.over, within(report)) else { return };
+        let failed = over.errors.iter().any(|errors| *errors > 0).then_some(&over.errors);
+        let room = self.style.width.saturating_sub(LABEL + 2 + "||".len());
+        for (label, counts, paint) in
+            [("rate", Some(&over.counts), None), ("errors", failed, Some(Paint::Red))]
+        {
+            let columns = counts.and_then(|counts| Columns::new(over, counts, ends, room));
+            let Some(columns) = columns else { continue };
+            self.text.push_str(&format!("  {label:LABEL$}|"));
+            self.style.push(paint, &columns.line(self.style), &mut self.text);
+            self.text.push_str("|\n");
+            let (most, at) = columns.peak();
+            // The first column begins before the capture does.
+            let at = Time(Timestamp::from_nanos(at.max(ends.0)));
+            let at = offset(Some(at), report.capture.first);
+            let step = duration(columns.step_ns);
+            let mut text = format!("a column is {step}; most: {}, at {at}", count(most));
+            if label == "rate" && over.untimed > 0 {
+                let untimed = plural(over.untimed, "transaction", "transactions");
+                text += &format!("; {untimed} without a known start not in it");
+            }
+            self.fact("", &text, Some(Paint::Dim));
+        }
+    }
+
     /// By endpoint.
     pub fn endpoints(&mut self, report: &Report) {
         if report.endpoints.is_empty() && report.endpoints_other.is_none() {
             return;
         }
         self.title("Endpoints");
-        let mut table = Table::new("endpoint", &HEADS);
+        let mut table = Table::new("endpoint", &HEADS).more(&MORE_HEADS);
         let shown = self.style.rows;
+        let figures = report.endpoints.iter().take(shown).map(|endpoint| &endpoint.figures);
+        let scale = scale(report, figures.chain(&report.endpoints_other));
         for endpoint in report.endpoints.iter().take(shown) {
-            table.row(escape(&endpoint_name(endpoint)), endpoint_cells(&endpoint.figures));
+            let cells = endpoint_cells(&endpoint.figures, scale, self.style);
+            table.row(escape(&endpoint_name(endpoint)), cells);
         }
         if let Some(other) = &report.endpoints_other {
-            table.row("(other: past the limit on endpoints)".to_owned(), endpoint_cells(other));
+            let cells = endpoint_cells(other, scale, self.style);
+            table.row("(other: past the limit on endpoints)".to_owned(), cells);
         }
         self.table(table);
         let rest = report.endpoints.iter().skip(shown);
@@ -294,14 +330,17 @@ impl Page {
             return;
         }
         self.title(&format!("By {}", groups.by));
-        let mut table = Table::new(groups.by, &HEADS);
+        let mut table = Table::new(groups.by, &HEADS).more(&MORE_HEADS);
         let shown = self.style.rows;
+        let figures = groups.rows.iter().take(shown).map(|group| &group.figures);
+        let scale = scale(report, figures.chain(&groups.other));
         for group in groups.rows.iter().take(shown) {
             let name = group.name.as_deref().map_or("? (not seen)".to_owned(), escape);
-            table.row(name, endpoint_cells(&group.figures));
+            table.row(name, endpoint_cells(&group.figures, scale, self.style));
         }
         if let Some(other) = &groups.other {
-            table.row("(other: past the limit on groups)".to_owned(), endpoint_cells(other));
+            let cells = endpoint_cells(other, scale, self.style);
+            table.row("(other: past the limit on groups)".to_owned(), cells);
         }
         self.table(table);
         let rest = groups.rows.iter().skip(shown);
@@ -324,7 +363,8 @@ impl Page {
             return;
         }
         self.title("Slowest");
-        let mut table = Table::new("transaction", &["latency", "total", "status", "at", "conn"]);
+        let mut table = Table::new("transaction", &["latency", "total", "status", "at", "conn"])
+            .more(&["seen", "client", "server"]);
         for sample in &report.slowest {
             let nanos = |nanos: Option<u64>| Cell::new(nanos.map_or("?".to_owned(), duration));
             let failed = sample.outcome != "ok";
@@ -334,6 +374,13 @@ impl Page {
                 Cell::painted(status(sample), Paint::Yellow, failed),
                 Cell::new(offset(sample.start, report.capture.first)),
                 Cell::new(format!("#{}", sample.connection)),
+                Cell::painted(
+                    sample.completeness.clone(),
+                    Paint::Yellow,
+                    sample.completeness != "complete",
+                ),
+                Cell::new(sample.client.to_string()),
+                Cell::new(sample.server.to_string()),
             ];
             table.row(escape(&sample_name(sample)), cells);
         }
@@ -372,7 +419,7 @@ impl Page {
         }
         self.title("Who talks to whom");
         let heads = ["flows", "count", "errors", "unknown", "p50", "p99", "to server", "to client"];
-        let mut table = Table::new("client → server", &heads);
+        let mut table = Table::new("client → server", &heads).more(&["rate", "p90", "max"]);
         for edge in report.edges.iter().take(EDGES) {
             table.row(escape(&edge_name(edge)), edge_cells(&edge.figures));
         }
@@ -423,4 +470,21 @@ impl Page {
             self.line(Some(Paint::Dim), &text);
         }
     }
+}
+
+/// The time that is reported: the capture's, or what a filter leaves of it.
+fn within(report: &Report) -> Option<(i64, i64)> {
+    let filter = report.filter.as_ref();
+    let bound = |bound: Option<&BoundAt>| bound.and_then(|bound| bound.at).map(|at| at.0.nanos());
+    let since = bound(filter.and_then(|filter| filter.since.as_ref()));
+    let until = bound(filter.and_then(|filter| filter.until.as_ref()));
+    let (first, last) = (report.capture.first?.0.nanos(), report.capture.last?.0.nanos());
+    let first = since.map_or(first, |since| since.max(first));
+    Some((first, until.map_or(last, |until| until.min(last)).max(first)))
+}
+
+/// Of how many transactions rows are parts, and how many the largest row has.
+fn scale<'a>(report: &Report, rows: impl Iterator<Item = &'a Figures>) -> [u64; 2] {
+    let most = rows.map(|figures| figures.count).max().unwrap_or(0);
+    [report.transactions.figures.count, most]
 }

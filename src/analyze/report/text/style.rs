@@ -15,6 +15,9 @@ pub struct Style {
     pub color: bool,
     /// Rows of the main table.
     pub rows: usize,
+    /// Whether there is no more than ASCII: what is not becomes `?`, but for
+    /// what we write ourselves.
+    pub ascii: bool,
 }
 
 /// Rows of the main table unless somebody asks for another number; all are in
@@ -22,16 +25,16 @@ pub struct Style {
 pub const ROWS: usize = 20;
 
 impl Default for Style {
-    /// For a file: 80 columns, no colour.
+    /// For a file: 80 columns, no colour, UTF-8.
     fn default() -> Self {
-        Self { width: COLUMNS, color: false, rows: ROWS }
+        Self { width: COLUMNS, color: false, rows: ROWS, ascii: false }
     }
 }
 
 impl Style {
-    /// For standard output as it is: the terminal's width, and colour unless
-    /// `NO_COLOR` is set (no-color.org) or the terminal is dumb; where it is no
-    /// terminal, as for a file.
+    /// For standard output as it is: the terminal's width, colour unless
+    /// `NO_COLOR` is set (no-color.org) or the terminal is dumb, and ASCII unless
+    /// the locale is one of UTF-8; where it is no terminal, as for a file.
     pub fn for_stdout() -> Self {
         let stdout = std::io::stdout();
         if !stdout.is_terminal() {
@@ -42,7 +45,7 @@ impl Style {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let color = !set("NO_COLOR") && !dumb;
-        Self { width: width.max(COLUMNS), color, ..Self::default() }
+        Self { width: width.max(COLUMNS), color, ascii: !is_utf8(), ..Self::default() }
     }
 
     /// Appends text, painted where colour is wanted.
@@ -56,6 +59,15 @@ impl Style {
             _ => out.push_str(text),
         }
     }
+}
+
+/// Whether the locale's characters are those of UTF-8 (POSIX.1-2024, section
+/// 8.2: the first of these variables that is set and not empty).
+fn is_utf8() -> bool {
+    let mut set = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(std::env::var_os);
+    let locale = set.find(|value| !value.is_empty()).unwrap_or_default();
+    let name = locale.to_string_lossy().to_ascii_lowercase();
+    name.ends_with("utf-8") || name.ends_with("utf8") || name.contains("utf-8@")
 }
 
 /// What stands out.

@@ -4,7 +4,7 @@
 //! lines: the name, then its numbers.
 
 use super::Style;
-use super::style::Paint;
+use super::style::{COLUMNS, Paint};
 use super::units::{elide, width};
 
 /// Names are not cut to less than this: rather two lines a row.
@@ -40,13 +40,22 @@ struct Row {
 pub struct Table {
     name: &'static str,
     heads: Vec<&'static str>,
+    /// Columns that it always has.
+    base: usize,
     rows: Vec<Row>,
 }
 
 impl Table {
     /// With a name column and these number columns.
     pub fn new(name: &'static str, heads: &[&'static str]) -> Self {
-        Self { name, heads: heads.to_vec(), rows: Vec::new() }
+        Self { name, heads: heads.to_vec(), base: heads.len(), rows: Vec::new() }
+    }
+
+    /// The same with further columns behind, on terminals that have room for
+    /// them: each only where no name is cut for it and the rows stay as they are.
+    pub fn more(mut self, heads: &[&'static str]) -> Self {
+        self.heads.extend_from_slice(heads);
+        self
     }
 
     /// Adds a row; `name` has to be escaped.
@@ -65,18 +74,34 @@ impl Table {
     /// without any content are left out.
     pub fn render(mut self, style: Style, out: &mut String) {
         self.drop_empty_columns();
-        let widths = self.widths();
-        let room = style.width.saturating_sub(INDENT);
-        let numbers = |gap: usize| widths.iter().map(|width| width + gap).sum::<usize>();
         let names = self.rows.iter().map(|row| width(&row.name)).max().unwrap_or(0);
         let names = names.max(width(self.name));
-        let left = room.saturating_sub(numbers(2));
+        let widths = self.fitting(style, names);
+        self.heads.truncate(widths.len());
+        self.rows.iter_mut().for_each(|row| row.cells.truncate(widths.len()));
+        let left = left(style, &widths);
         if left >= names.min(NAME) {
             self.render_lines(style, &widths, names.min(left), out);
         } else {
-            let gap = if numbers(2) <= style.width { 2 } else { 1 };
+            let gap = if numbers(&widths) <= style.width { 2 } else { 1 };
             self.render_stacked(style, &widths, gap, out);
         }
+    }
+
+    /// Widths of the columns that are shown.
+    fn fitting(&self, style: Style, names: usize) -> Vec<usize> {
+        let all = self.widths();
+        let base = all.get(..self.base).unwrap_or(&all);
+        let in_lines = left(style, base) >= names.min(NAME);
+        let fits = |columns: &[usize]| match in_lines {
+            true => left(style, columns) >= names,
+            false => numbers(columns) <= style.width,
+        };
+        // Files and pipes have the fewest columns, and always the same.
+        let most = if style.width > COLUMNS { all.len() } else { base.len() };
+        let mut fewer = (base.len()..=most).rev().filter_map(|len| all.get(..len));
+        let widest = fewer.find(|columns| fits(columns));
+        widest.unwrap_or(base).to_vec()
     }
 
     fn drop_empty_columns(&mut self) {
@@ -85,6 +110,7 @@ impl Table {
             let empty = |row: &Row| row.cells.get(index).is_none_or(|cell| cell.text.is_empty());
             if self.rows.iter().all(empty) {
                 self.heads.remove(index);
+                self.base -= usize::from(index < self.base);
                 for row in &mut self.rows {
                     if index < row.cells.len() {
                         row.cells.remove(index);
@@ -142,12 +168,26 @@ impl Table {
     }
 }
 
+/// Columns that numbers take, two blanks before each.
+fn numbers(widths: &[usize]) -> usize {
+    widths.iter().map(|width| width + 2).sum()
+}
+
+/// Columns that are left for names in the same line.
+fn left(style: Style, widths: &[usize]) -> usize {
+    style.width.saturating_sub(INDENT + numbers(widths))
+}
+
 fn cells(style: Style, cells: &[Cell], widths: &[usize], gap: usize, out: &mut String) {
+    let mut pad = 0;
     for (index, (cell, columns)) in cells.iter().zip(widths).enumerate() {
         let gap = if index == 0 && gap == 1 { 0 } else { gap };
-        let pad = (columns + gap).saturating_sub(width(&cell.text));
-        out.extend(std::iter::repeat_n(' ', pad));
-        style.push(cell.paint, &cell.text, out);
+        pad += (columns + gap).saturating_sub(width(&cell.text));
+        // No blanks at the end of a line.
+        if !cell.text.is_empty() {
+            out.extend(std::iter::repeat_n(' ', std::mem::take(&mut pad)));
+            style.push(cell.paint, &cell.text, out);
+        }
     }
     out.push('\n');
 }
