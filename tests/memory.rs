@@ -350,7 +350,8 @@ fn lines_of(file: &std::path::Path) -> usize {
 fn a_million_transactions_in_all_formats_at_once() {
     const REQUESTS: u32 = 1_000_000;
     let folder = tempfile::tempdir().expect("a folder");
-    let names = ["rows.csv.zst", "run.har.zst", "events.log.zst", "sum.json", "sum.txt"];
+    let names =
+        ["rows.csv.zst", "run.har.zst", "events.log.zst", "sum.json", "sum.txt", "page.html"];
     let files = names.map(|name| folder.path().join(name));
     let mut args = vec!["-o", "jsonl:-"];
     files.iter().for_each(|file| args.extend(["-o", file.to_str().expect("UTF-8")]));
@@ -370,4 +371,6 @@ fn a_million_transactions_in_all_formats_at_once() {
     let report = report(&std::fs::read(&files[3]).expect("written"));
     assert_eq!(report["transactions"]["count"], REQUESTS + 1, "{report}");
     assert!(std::fs::read_to_string(&files[4]).expect("written").contains("1,000,001"));
+    let page = std::fs::read_to_string(&files[5]).expect("written");
+    assert!(page.contains("</html>") && page.len() < 2_000_000, "{}", page.len());
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use libfuzzer_sys::fuzz_target;
 use perisco::analyze::options::Options;
 use perisco::analyze::pipeline::{self, Control};
-use perisco::analyze::report::{Destination, Destinations, Format, Style, har, json, text};
+use perisco::analyze::report::{Destination, Destinations, Format, Style, har, html, json, text};
 use perisco::pcap::Capture;
 use perisco_fuzz::check;
 
@@ -38,6 +38,12 @@ fuzz_target!(|input: &[u8]| {
             let mut whole = out.into_bytes();
             har::write_end(&analysis.report, &mut whole).expect("memory can be written");
             serde_json::from_slice::<serde_json::Value>(&whole).expect("the archive is JSON");
+        }
+        Format::Html => {
+            let page = html::render(&analysis.report);
+            // Markup of the wire: these stand in the page's own script and style only once.
+            assert!(page.matches("<script").count() == 1 && page.matches("<style").count() == 1);
+            assert!(!page.contains(|c: char| c.is_control() && c != '\n'), "control characters");
         }
         Format::Text | Format::Json => assert!(out.is_empty()),
     }

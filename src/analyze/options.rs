@@ -15,7 +15,7 @@ pub struct Options {
     pub threads: usize,
     /// Formats that are written: those of the destinations.
     pub formats: Formats,
-    /// Write header fields in jsonl.
+    /// Write header fields in jsonl and html.
     pub headers: bool,
     /// Feed intact HTTP/2 connections to a real endpoint.
     pub conformance: bool,
@@ -35,7 +35,8 @@ impl Options {
     /// What decoders must keep for these formats.
     pub fn wants(&self) -> Wants {
         Wants {
-            headers: self.headers && self.formats.has(Format::Jsonl)
+            headers: self.headers
+                && (self.formats.has(Format::Jsonl) || self.formats.has(Format::Html))
                 || self.formats.has(Format::Har)
                 || self.filter.wants_headers(),
             log: self.formats.has(Format::Log),
@@ -47,10 +48,14 @@ impl Options {
 impl Options {
     /// An empty set of tables, as these formats need them.
     pub fn aggregate(&self) -> Aggregate {
-        Aggregate::new(self.top)
+        let aggregate = Aggregate::new(self.top)
             .grouped(self.by, self.sort)
             .routed(&self.routes)
-            .timed(self.formats.has(Format::Text))
+            .timed(self.formats.has(Format::Text));
+        match self.formats.has(Format::Html) {
+            true => aggregate.detailed(self.top, self.headers),
+            false => aggregate,
+        }
     }
 }
 

@@ -69,6 +69,11 @@ impl Flow {
         }
     }
 
+    /// Whether a reset ended it.
+    pub fn was_reset(&self) -> bool {
+        self.reset.is_some()
+    }
+
     /// New bytes of the side that is said to have reset the connection.
     pub(super) fn contradict_reset(&mut self, side: Side, place: &Placed) {
         if let Some(reset) = self.reset

@@ -223,6 +223,7 @@ pub fn flow(connection: u64, kind: Option<&'static str>) -> FlowTotals {
         retransmissions: 1,
         out_of_order: 0,
         duplicates: 0,
+        reset: connection == 3,
         processes: match connection {
             2 => [vec!["cu\x1brl".to_owned()], vec![]],
             3 => [vec![], ["a", "b", "c", "nginx"].map(str::to_owned).to_vec()],

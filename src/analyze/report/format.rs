@@ -10,6 +10,8 @@ pub enum Format {
     Text,
     /// The same summary for programs, one JSON document.
     Json,
+    /// The same summary and more as one page for a browser.
+    Html,
     /// One JSON object per transaction and line, by start time.
     Jsonl,
     /// One row per transaction, comma-separated, by start time.
@@ -27,8 +29,8 @@ pub struct UnknownFormat(pub String);
 
 impl Format {
     /// All, in the order of the help.
-    pub const ALL: [Self; 6] =
-        [Self::Text, Self::Json, Self::Jsonl, Self::Csv, Self::Log, Self::Har];
+    pub const ALL: [Self; 7] =
+        [Self::Text, Self::Json, Self::Html, Self::Jsonl, Self::Csv, Self::Log, Self::Har];
 
     /// Those with something for each transaction, by its start.
     pub const TRANSACTIONS: [Self; 3] = [Self::Jsonl, Self::Csv, Self::Har];
@@ -38,6 +40,7 @@ impl Format {
         match self {
             Self::Text => "text",
             Self::Json => "json",
+            Self::Html => "html",
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
             Self::Log => "log",
@@ -50,6 +53,7 @@ impl Format {
         match self {
             Self::Text => &["txt"],
             Self::Json => &["json"],
+            Self::Html => &["html", "htm"],
             Self::Jsonl => &["jsonl", "ndjson"],
             Self::Csv => &["csv"],
             Self::Log => &["log"],
@@ -71,7 +75,7 @@ impl Format {
     /// Whether it is a [`Report`](super::Report) at the end rather than something
     /// for each transaction or event.
     pub const fn is_summary(self) -> bool {
-        matches!(self, Self::Text | Self::Json)
+        matches!(self, Self::Text | Self::Json | Self::Html)
     }
 
     /// Whether it is of use only when its end has been written; of the others
@@ -107,7 +111,7 @@ impl FromStr for Format {
 pub struct Formats(u8);
 
 impl Formats {
-    const SUMMARIES: u8 = Format::Text.bit() | Format::Json.bit();
+    const SUMMARIES: u8 = Format::Text.bit() | Format::Json.bit() | Format::Html.bit();
     const TRANSACTIONS: u8 = Format::Jsonl.bit() | Format::Csv.bit() | Format::Har.bit();
 
     /// Whether this one is among them.

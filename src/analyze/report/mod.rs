@@ -5,7 +5,7 @@
 //!
 //! - [`jsonl`], [`csv`], [`har`] and [`log`] write a line per transaction or event,
 //!   which [`Sorter`] brings into order in bounded memory.
-//! - [`Aggregate`] sums up to a [`Report`], which [`json`] and [`text`] print.
+//! - [`Aggregate`] sums up to a [`Report`], which [`json`], [`text`] and [`html`] print.
 //! - A run may write several formats, each to its [`Destination`].
 //!
 //! The formats are documented for users in `docs/output.md`.
@@ -13,9 +13,11 @@
 pub mod aggregate;
 pub mod csv;
 pub mod destination;
+pub mod detail;
 pub mod fold;
 pub mod format;
 pub mod har;
+pub mod html;
 pub mod json;
 pub mod jsonl;
 pub mod log;
@@ -53,7 +55,7 @@ pub fn write_begin(format: Format, out: &mut Vec<u8>) {
     match format {
         Format::Csv => csv::write_header(out),
         Format::Har => har::write_begin(out),
-        Format::Text | Format::Json | Format::Jsonl | Format::Log => {}
+        Format::Text | Format::Json | Format::Html | Format::Jsonl | Format::Log => {}
     }
 }
 
@@ -65,7 +67,7 @@ pub fn write_transaction(format: Format, item: &Item<'_>, headers: bool, out: &m
         Format::Jsonl => jsonl::write(item, headers, out),
         Format::Csv => csv::write(item, out),
         Format::Har => har::write(item, out),
-        Format::Text | Format::Json | Format::Log => {}
+        Format::Text | Format::Json | Format::Html | Format::Log => {}
     }
 }
 
@@ -83,6 +85,7 @@ pub fn write_end(
     match format {
         Format::Text => text::write(report, style, out),
         Format::Json => json::write(report, out),
+        Format::Html => html::write(report, out),
         Format::Har => har::write_end(report, out),
         Format::Jsonl | Format::Csv | Format::Log => Ok(()),
     }
@@ -156,6 +159,8 @@ pub struct FlowTotals {
     pub retransmissions: u64,
     /// Segments that arrived after later ones.
     pub out_of_order: u64,
+    /// Whether a reset ended it.
+    pub reset: bool,
     /// Packets that are copies of one seen on another interface.
     pub duplicates: u64,
     /// Names of the client's processes and of the server's, where the capture

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Serialize, Serializer};
 
+use super::detail::{Detail, EndpointDetail};
 use crate::time::Timestamp;
 
 /// Version of the layout; raised when a name changes its meaning or goes.
@@ -54,6 +55,9 @@ pub struct Report {
     pub anomalies: Vec<Named>,
     /// What a real endpoint would have refused.
     pub findings: Findings,
+    /// What a page shows besides; None where none is asked for.
+    #[serde(skip)]
+    pub detail: Option<Box<Detail>>,
 }
 
 /// A file or pipe that was read.
@@ -267,6 +271,9 @@ pub struct Endpoint {
     /// What they add up to.
     #[serde(flatten)]
     pub figures: Figures,
+    /// What a page shows besides; None where none is asked for.
+    #[serde(skip)]
+    pub detail: Option<Box<EndpointDetail>>,
 }
 
 /// Transactions by something that they have in common.

@@ -228,6 +228,7 @@ pub(super) fn totals(flow: &mut Flow) -> FlowTotals {
         retransmissions: sum(|c| c.retransmissions),
         out_of_order: sum(|c| c.out_of_order),
         duplicates: sum(|c| c.duplicates),
+        reset: flow.was_reset(),
         anomalies: std::mem::take(&mut flow.anomalies),
         processes: [client, server].map(|side| flow.owners.names(side)),
         findings: std::mem::take(&mut flow.findings)

@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(short, long, value_name = "[FORMAT:]FILE")]
     output: Vec<OsString>,
 
-    /// Leave header and trailer lists out of jsonl
+    /// Leave header and trailer lists out of jsonl and html
     #[arg(short = 'q', long)]
     no_headers: bool,
 

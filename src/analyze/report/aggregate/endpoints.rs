@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use super::cache::Cache;
+use super::detail::EndpointSums;
 use super::groups::Sort;
 use super::rows::{RowId, Rows};
 use super::stats::{Facts, Stats};
@@ -110,9 +111,29 @@ impl Key {
     }
 }
 
+/// What an endpoint adds up to.
+#[derive(Default)]
+struct Sum {
+    stats: Stats,
+    /// Where a page is asked for.
+    detail: Option<Box<EndpointSums>>,
+}
+
+impl Sum {
+    fn merge(&mut self, other: Self) {
+        self.stats.merge(&other.stats);
+        if let Some(theirs) = other.detail {
+            match &mut self.detail {
+                Some(ours) => ours.merge(*theirs),
+                None => self.detail = Some(theirs),
+            }
+        }
+    }
+}
+
 /// Rows by endpoint, and a cache from raw requests to them.
 pub struct Endpoints {
-    rows: Rows<Key, Stats>,
+    rows: Rows<Key, Sum>,
     cache: Cache,
     /// Host, method and path of the request at hand, folded.
     scratch: [Vec<u8>; 3],
@@ -145,10 +166,17 @@ impl Endpoints {
         Self { numbers: routes.names_numbers(), routes, ..self }
     }
 
-    /// Adds a transaction.
-    pub fn add(&mut self, item: &Item<'_>, facts: &Facts) {
+    /// Adds a transaction, and returns its endpoint.
+    #[inline]
+    pub fn add(&mut self, item: &Item<'_>, facts: &Facts) -> RowId {
         let row = self.row(item);
-        self.rows.value(row).add(facts);
+        self.rows.value(row).stats.add(facts);
+        row
+    }
+
+    /// What a page shows of an endpoint.
+    pub fn detail(&mut self, row: RowId) -> &mut EndpointSums {
+        self.rows.value(row).detail.get_or_insert_default()
     }
 
     #[inline]
@@ -179,7 +207,7 @@ impl Endpoints {
     /// All endpoints together.
     pub fn total(&self) -> Stats {
         let mut total = Stats::default();
-        self.rows.values().for_each(|stats| total.merge(stats));
+        self.rows.values().for_each(|sum| total.merge(&sum.stats));
         total
     }
 
@@ -263,17 +291,17 @@ impl Endpoints {
         let (rows, rest) = rows.into_rows();
         let rows: Vec<_> = rows.collect();
         let mut scopes: BTreeMap<_, Vec<(&[u8], u64)>> = BTreeMap::new();
-        for (key, stats) in &rows {
+        for (key, sum) in &rows {
             let KeyRef { protocol, grpc, parts: [host, method, path] } = key.borrow();
             let path = path.filter(|path| path.starts_with(b"/") && !self.routes.has(path));
             if let (false, Some(path)) = (grpc, path) {
-                scopes.entry((protocol, host, method)).or_default().push((path, stats.count));
+                scopes.entry((protocol, host, method)).or_default().push((path, sum.stats.count));
             }
         }
         for ((protocol, host, method), paths) in scopes {
             self.wide.look(protocol, [host, method], &paths);
         }
-        for (key, stats) in rows {
+        for (key, sum) in rows {
             let KeyRef { protocol, grpc, parts: [host, method, path] } = key.borrow();
             let wide = path.filter(|_| !grpc);
             let wide = wide.and_then(|path| self.folds_wide(protocol, [host, method], path));
@@ -284,9 +312,9 @@ impl Endpoints {
                     Key::new(&KeyRef { protocol, grpc, parts })
                 }
             };
-            self.add_row(key, stats);
+            self.add_row(key, sum);
         }
-        self.rows.rest.merge(&rest);
+        self.rows.rest.merge(rest);
         // It names rows by number.
         self.cache = Cache::default();
     }
@@ -305,12 +333,12 @@ impl Endpoints {
         self.wide.fold(protocol, scope, path)
     }
 
-    fn add_row(&mut self, key: Key, stats: Stats) {
+    fn add_row(&mut self, key: Key, sum: Sum) {
         let hash = self.rows.hash(key.borrow());
         match self.rows.find(hash, |known| known.is(&key.borrow())) {
-            Some(row) => self.rows.value(row).merge(&stats),
+            Some(row) => self.rows.value(row).merge(sum),
             None => {
-                self.rows.insert_value(hash, key, stats);
+                self.rows.insert_value(hash, key, sum);
             }
         }
     }
@@ -332,25 +360,32 @@ impl Endpoints {
     /// Adds all of another.
     pub fn merge(&mut self, other: Self) {
         let (rows, rest) = other.rows.into_rows();
-        for (key, stats) in rows {
-            self.add_row(key, stats);
+        for (key, sum) in rows {
+            self.add_row(key, sum);
         }
-        self.rows.rest.merge(&rest);
+        self.rows.rest.merge(rest);
         self.wide.merge(other.wide);
     }
 
-    /// The rows of the report, and what went past the limit.
-    pub fn finish(mut self, span_ns: Option<u64>, sort: Sort) -> (Vec<Endpoint>, Stats) {
+    /// The rows of the report, and what went past the limit. `axis` is where the
+    /// few steps of each begin, how long they are and how many.
+    pub fn finish(
+        mut self,
+        span_ns: Option<u64>,
+        sort: Sort,
+        axis: (i64, i64, usize),
+    ) -> (Vec<Endpoint>, Stats) {
         // What one shard has found holds for the rows of all.
         self.widen();
         let (rows, rest) = self.rows.into_rows();
         let mut endpoints: Vec<_> = rows
-            .map(|(key, stats)| {
+            .map(|(key, Sum { stats, detail })| {
+                let detail = detail.map(|detail| Box::new(detail.finish(axis, stats.octaves())));
                 let [host, method, path] = key.borrow().parts.map(|part| part.map(text_of));
                 let (host, service) = if key.grpc { (None, host) } else { (host, None) };
                 let protocol = key.protocol.to_owned();
                 let figures = stats.figures(span_ns);
-                Endpoint { protocol, host, service, method, path, figures }
+                Endpoint { protocol, host, service, method, path, figures, detail }
             })
             .collect();
         endpoints.sort_by(|a, b| {
@@ -360,7 +395,7 @@ impl Endpoints {
             let by_figures = sort.place(&a.figures).cmp(&sort.place(&b.figures));
             by_figures.then_with(|| (names(a), &a.protocol).cmp(&(names(b), &b.protocol)))
         });
-        (endpoints, rest)
+        (endpoints, rest.stats)
     }
 }
 

@@ -28,6 +28,24 @@ impl Value {
     pub fn new(nanos: u64) -> Self {
         Self { nanos, class: class::of(nanos) }
     }
+
+    /// In nanoseconds.
+    pub fn nanos(self) -> u64 {
+        self.nanos
+    }
+
+    /// Its coarse class: 16 in an octave, or 512 ns.
+    pub fn coarse(self) -> usize {
+        self.class >> COARSE_BITS
+    }
+}
+
+/// Bits by which coarse classes are coarser.
+const COARSE_BITS: u32 = 3;
+
+/// The lowest value of a coarse class in nanoseconds.
+pub fn coarse_lowest(coarse: usize) -> u64 {
+    class::lowest(coarse << COARSE_BITS)
 }
 
 /// A set of latencies. Merging in any order gives the same.
@@ -114,6 +132,25 @@ impl Latency {
         };
         let (p50, p90, p99) = (at(50), at(90), at(99));
         Some(Percentiles { count, p50_ns: p50, p90_ns: p90, p99_ns: p99, max_ns: self.max })
+    }
+
+    /// How many there are in each octave: of 2^n up to 2^(n+1) nanoseconds, the
+    /// first with 0. Values counted by class are where its lowest one is.
+    pub fn octaves(&self) -> Vec<u64> {
+        let mut octaves = Vec::new();
+        let mut add = |nanos: u64, count: u64| {
+            let octave = nanos.max(1).ilog2() as usize;
+            if octaves.len() <= octave {
+                octaves.resize(octave + 1, 0);
+            }
+            if let Some(sum) = octaves.get_mut(octave) {
+                *sum += count;
+            }
+        };
+        self.few.iter().for_each(|nanos| add(*nanos, 1));
+        let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        counts.for_each(|(class, count)| add(class::lowest(class), u64::from(*count)));
+        octaves
     }
 
     /// The counts as a histogram; None while there are few values.

@@ -5,8 +5,11 @@
 //! run. Nothing depends on the order in which hash tables are walked.
 
 mod cache;
+mod connections;
+mod detail;
 mod edges;
 mod endpoints;
+mod example;
 mod groups;
 mod latency;
 mod rate;
@@ -27,10 +30,12 @@ pub use groups::{By, Sort};
 pub(super) use rate::STEPS;
 pub(super) use timeline::axis;
 
+use detail::Sums;
 use edges::{Edges, UNKNOWN_KIND};
 use endpoints::Endpoints;
 use groups::Grouping;
 use rate::Rate;
+use rows::RowId;
 use samples::{Failures, Slowest};
 use stats::{Facts, add};
 
@@ -72,6 +77,8 @@ pub struct Aggregate {
     gaps: [Gap; 3],
     findings: BTreeSet<FindingKey>,
     finding_count: u64,
+    /// What only a page shows, where one is asked for.
+    detail: Option<Box<Sums>>,
 }
 
 impl Default for Aggregate {
@@ -100,6 +107,7 @@ impl Aggregate {
             gaps: Default::default(),
             findings: BTreeSet::new(),
             finding_count: 0,
+            detail: None,
         }
     }
 
@@ -119,6 +127,12 @@ impl Aggregate {
         Self { endpoints: self.endpoints.routed(routes.clone()), ..self }
     }
 
+    /// The same that also gathers what only a page shows; `headers` says whether
+    /// transactions carry their header fields.
+    pub fn detailed(self, top: usize, headers: bool) -> Self {
+        Self { detail: Some(Box::new(Sums::new(top, headers))), ..self }
+    }
+
     /// Adds a finished transaction.
     pub fn add(&mut self, item: &Item<'_>) {
         let transaction = item.transaction;
@@ -127,7 +141,7 @@ impl Aggregate {
         bump(&mut self.completeness, transaction.completeness as usize);
         count_name(&mut self.protocols, transaction.protocol, 1);
         let facts = Facts::new(transaction, latency_ns);
-        self.endpoints.add(item, &facts);
+        let endpoint = self.endpoints.add(item, &facts);
         if let Some(groups) = &mut self.groups {
             groups.add(item, &facts);
         }
@@ -142,6 +156,20 @@ impl Aggregate {
         for name in &transaction.anomalies {
             *self.anomalies.entry(name).or_default() += 1;
         }
+        if self.detail.is_some() {
+            self.add_detail(item, endpoint);
+        }
+    }
+
+    /// Adds it to what only a page shows. Kept out of line and given nothing that
+    /// is at hand, so that `add` has no more to do where no page is asked for.
+    #[cold]
+    #[inline(never)]
+    fn add_detail(&mut self, item: &Item<'_>, endpoint: RowId) {
+        let Some(detail) = &mut self.detail else { return };
+        let facts = Facts::new(item.transaction, item.transaction.latency_ns());
+        detail.add(item, &facts);
+        self.endpoints.detail(endpoint).add(item, &facts);
     }
 
     /// Adds a connection that is over.
@@ -161,6 +189,9 @@ impl Aggregate {
         }
         count_name(&mut self.kinds, flow.kind.unwrap_or(UNKNOWN_KIND), 1);
         self.edges.add_flow(flow);
+        if let Some(detail) = &mut self.detail {
+            detail.add_flow(flow);
+        }
         for (name, count) in &flow.anomalies {
             *self.anomalies.entry(name).or_default() += count;
         }
@@ -219,6 +250,9 @@ impl Aggregate {
             sum.count += more.count;
             add(&mut sum.bytes, more.bytes);
         }
+        if let (Some(detail), Some(theirs)) = (&mut self.detail, other.detail) {
+            detail.merge(*theirs);
+        }
         self.finding_count += other.finding_count;
         for key in other.findings {
             self.keep_finding(key);
@@ -243,7 +277,9 @@ impl Aggregate {
         let [lost, snaplen, limit] = self.gaps;
         let mut loss = loss(&capture, &self.flows, Gaps { lost, snaplen, limit });
         let all = self.endpoints.total();
-        let (endpoints, endpoints_rest) = self.endpoints.finish(span_ns, self.sort);
+        let detail = self.detail.map(|detail| Box::new(detail.finish()));
+        let axis = detail.as_ref().map(|detail| detail.axis()).unwrap_or_default();
+        let (endpoints, endpoints_rest) = self.endpoints.finish(span_ns, self.sort, axis);
         let groups = self.groups.map(|groups| groups.finish(span_ns, self.sort));
         let (edges, edges_rest) = self.edges.finish(span_ns, &capture.names);
         let endpoints_other = (endpoints_rest.count > 0).then(|| endpoints_rest.figures(span_ns));
@@ -285,6 +321,7 @@ impl Aggregate {
                 count: self.finding_count,
                 listed: self.findings.into_iter().map(finding).collect(),
             },
+            detail,
             capture: Capture {
                 packets: capture.packets,
                 bytes: capture.bytes,

@@ -14,32 +14,34 @@ use crate::time::Timestamp;
 const EARLIEST: usize = 3;
 /// Ways to fail that are told apart: all real statuses of HTTP and gRPC, and
 /// room for made-up ones. Past it failures count by their outcome.
-const FAILURES: usize = 256;
+pub const FAILURES: usize = 256;
 /// Bytes of a sample's path or host that are kept.
 const TEXT_BYTES: usize = 512;
 
 /// A total order over transactions.
-type Order = (Option<Timestamp>, u64, u64);
+pub type Order = (Option<Timestamp>, u64, u64);
 
-fn order(item: &Item<'_>) -> Order {
+/// The place of a transaction in it.
+pub fn order(item: &Item<'_>) -> Order {
     (item.transaction.rank(), item.connection, item.index)
 }
 
-/// Keeps the samples of the smallest rank.
-struct Smallest<R> {
+/// Keeps what has the smallest rank.
+pub struct Smallest<R, T> {
     room: usize,
     /// Ascending by rank.
-    kept: Vec<(R, Sample)>,
+    kept: Vec<(R, T)>,
 }
 
-impl<R: Ord + Copy> Smallest<R> {
-    fn new(room: usize) -> Self {
+impl<R: Ord + Copy, T> Smallest<R, T> {
+    /// Keeps that many.
+    pub fn new(room: usize) -> Self {
         Self { room, kept: Vec::new() }
     }
 
     /// Compares first: the sample is built only where it enters.
     #[inline]
-    fn add(&mut self, rank: R, sample: impl FnOnce() -> Sample) {
+    pub fn add(&mut self, rank: R, sample: impl FnOnce() -> T) {
         let full = self.kept.len() >= self.room;
         if !full || self.kept.last().is_some_and(|(last, _)| rank < *last) {
             self.insert(rank, sample());
@@ -47,26 +49,28 @@ impl<R: Ord + Copy> Smallest<R> {
     }
 
     #[cold]
-    fn insert(&mut self, rank: R, sample: Sample) {
+    fn insert(&mut self, rank: R, sample: T) {
         let at = self.kept.partition_point(|(known, _)| *known < rank);
         self.kept.insert(at, (rank, sample));
         self.kept.truncate(self.room);
     }
 
-    fn merge(&mut self, other: Self) {
+    /// Adds those of another.
+    pub fn merge(&mut self, other: Self) {
         for (rank, sample) in other.kept {
             self.add(rank, || sample);
         }
     }
 
-    fn finish(self) -> Vec<Sample> {
+    /// By rank.
+    pub fn finish(self) -> Vec<T> {
         self.kept.into_iter().map(|(_, sample)| sample).collect()
     }
 }
 
 /// The slowest by latency.
 pub struct Slowest {
-    kept: Smallest<(Reverse<u64>, Order)>,
+    kept: Smallest<(Reverse<u64>, Order), Sample>,
     /// The least latency that may enter: most transactions are below it, and
     /// then nothing else of them is looked at.
     least_ns: u64,
@@ -110,15 +114,18 @@ impl Slowest {
 
 /// A way to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Cause {
+pub enum Cause {
+    /// The HTTP status says it.
     Http(u16),
+    /// The gRPC status says it.
     Grpc(u32),
+    /// No status does.
     Outcome(Outcome),
 }
 
 impl Cause {
     /// The status where it says how the transaction failed, else the outcome.
-    fn of(item: &Item<'_>) -> Self {
+    pub fn of(item: &Item<'_>) -> Self {
         let transaction = item.transaction;
         let outcome = transaction.outcome;
         let grpc = transaction.grpc.as_ref().and_then(|grpc| grpc.status);
@@ -135,7 +142,8 @@ impl Cause {
         }
     }
 
-    fn describe(self) -> (&'static str, Option<u32>, String) {
+    /// How it is told apart ("http", "grpc", "outcome"), its code and its name.
+    pub fn describe(self) -> (&'static str, Option<u32>, String) {
         match self {
             Self::Http(status) => {
                 let reason = http::StatusCode::from_u16(status).ok();
@@ -156,7 +164,7 @@ impl Cause {
 
 struct Entry {
     count: u64,
-    earliest: Smallest<Order>,
+    earliest: Smallest<Order, Sample>,
 }
 
 impl Default for Entry {
@@ -206,15 +214,19 @@ impl Failures {
     }
 }
 
+/// Text of the wire, cut where it is longer than `bytes`.
+pub fn text_up_to(text: &[u8], bytes: usize) -> String {
+    match text.get(..bytes) {
+        Some(head) if text.len() > bytes => text_of(head) + "…",
+        _ => text_of(text),
+    }
+}
+
+/// What json says of a transaction.
 #[cold]
-fn sample(item: &Item<'_>) -> Sample {
+pub fn sample(item: &Item<'_>) -> Sample {
     let transaction = item.transaction;
-    let text = |text: Option<&[u8]>| {
-        text.map(|text| match text.get(..TEXT_BYTES) {
-            Some(head) if text.len() > TEXT_BYTES => text_of(head) + "…",
-            _ => text_of(text),
-        })
-    };
+    let text = |text: Option<&[u8]>| text.map(|text| text_up_to(text, TEXT_BYTES));
     Sample {
         start: transaction.start().map(Time),
         latency_ns: transaction.latency_ns(),

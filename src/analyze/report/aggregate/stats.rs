@@ -7,11 +7,11 @@ use crate::analyze::transaction::{Message, Outcome, Transaction};
 /// What of a transaction is added up, worked out once for all sums.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
-    error: bool,
+    pub error: bool,
     unknown: bool,
     request_body_bytes: u64,
     response_body_bytes: u64,
-    latency: Option<Value>,
+    pub latency: Option<Value>,
 }
 
 impl Facts {
@@ -63,6 +63,11 @@ impl Stats {
         add(&mut self.request_body_bytes, other.request_body_bytes);
         add(&mut self.response_body_bytes, other.response_body_bytes);
         self.latency.merge(&other.latency);
+    }
+
+    /// How many latencies there are in each octave.
+    pub fn octaves(&self) -> Vec<u64> {
+        self.latency.octaves()
     }
 
     /// The figures of the report, for a capture of that many nanoseconds.

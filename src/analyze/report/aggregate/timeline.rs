@@ -113,7 +113,6 @@ impl<C: Cell> Timeline<C> {
 
     /// Start of the first step, length of a step, and the steps; None where
     /// there are none.
-    #[cfg(test)]
     pub fn finish(self) -> Option<(i64, i64, Vec<C>)> {
         if self.steps.is_empty() {
             return None;
