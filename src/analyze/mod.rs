@@ -21,3 +21,4 @@ pub mod report;
 pub mod round;
 pub mod shard;
 pub mod transaction;
+pub mod watch;

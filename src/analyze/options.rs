@@ -29,6 +29,8 @@ pub struct Options {
     pub sort: Sort,
     /// How many rows "slowest" and the like have.
     pub top: usize,
+    /// Whether somebody looks on: set by [`watch`](crate::analyze::pipeline::watch).
+    pub watched: bool,
 }
 
 impl Options {
@@ -36,7 +38,9 @@ impl Options {
     pub fn wants(&self) -> Wants {
         Wants {
             headers: self.headers
-                && (self.formats.has(Format::Jsonl) || self.formats.has(Format::Html))
+                && (self.formats.has(Format::Jsonl)
+                    || self.formats.has(Format::Html)
+                    || self.watched)
                 || self.formats.has(Format::Har)
                 || self.filter.wants_headers(),
             log: self.formats.has(Format::Log),
@@ -72,6 +76,7 @@ impl Default for Options {
             sort: Sort::default(),
             routes: Routes::default(),
             top: 10,
+            watched: false,
         }
     }
 }

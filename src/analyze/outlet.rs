@@ -1,4 +1,5 @@
-//! What rounds have told, in order: numbers of connections, lines, events.
+//! What rounds have told, in order: numbers of connections, lines, events, and what
+//! somebody looks at.
 //!
 //! Between two rounds, on one thread; so it does as little as it can, and writes
 //! when the next round has begun. That the output does not depend on how many threads there are is decided here.
@@ -12,6 +13,7 @@ use crate::analyze::report::log::LogLine;
 use crate::analyze::report::sorter::{SortError, Sorter};
 use crate::analyze::report::{Destinations, Format, write_begin};
 use crate::analyze::shard::{Lines, LogEvent, Shard};
+use crate::analyze::watch::{Progress, Watch, Watched};
 use crate::time::{Timestamp, earliest};
 
 /// Bytes of sorted lines kept in memory before they go to a temporary file, as
@@ -45,10 +47,25 @@ pub struct Now {
     pub position: u64,
     /// Number of the last packet.
     pub last_packet: u64,
+    /// The earliest time seen.
+    pub first: Option<Timestamp>,
     /// The latest time seen.
     pub time: Option<Timestamp>,
     /// Whether packets come as they are captured.
     pub live: bool,
+    /// Packets that the capturer says it lost, packets cut by the snap length, and
+    /// damaged inputs.
+    pub lost: [u64; 3],
+}
+
+impl Now {
+    /// What who looks on is told of it.
+    fn progress(&self) -> Progress {
+        let Self {
+            first, time, position, last_packet, lost: [drops, cut_packets, damaged], ..
+        } = *self;
+        Progress { first, time, position, packets: last_packet, drops, cut_packets, damaged }
+    }
 }
 
 /// Lines of one format on their way out.
@@ -93,6 +110,9 @@ pub struct Outlet<'a, 'w> {
     shards: &'a [Mutex<Shard>],
     control: &'a Control<'a>,
     destinations: &'a mut Destinations<'w>,
+    watch: Option<&'a dyn Watch>,
+    /// Transactions on their way to it.
+    watched: Vec<Watched>,
     connections: u64,
     /// Connections that began in the round: first packet and shard.
     fresh: Vec<(u64, usize)>,
@@ -107,12 +127,14 @@ pub struct Outlet<'a, 'w> {
 }
 
 impl<'a, 'w> Outlet<'a, 'w> {
-    /// From these shards to the destinations, which get what their formats begin with.
+    /// From these shards to the destinations, which get what their formats begin with,
+    /// and to who looks on.
     pub fn new(
         options: &'a Options,
         shards: &'a [Mutex<Shard>],
         control: &'a Control<'a>,
         destinations: &'a mut Destinations<'w>,
+        watch: Option<&'a dyn Watch>,
     ) -> Self {
         for destination in destinations.iter_mut() {
             let mut begin = Vec::new();
@@ -124,6 +146,8 @@ impl<'a, 'w> Outlet<'a, 'w> {
             shards,
             control,
             destinations,
+            watch,
+            watched: Vec::new(),
             connections: 0,
             fresh: Vec::new(),
             sortings: Sorting::all(options),
@@ -139,6 +163,7 @@ impl<'a, 'w> Outlet<'a, 'w> {
             self.number(told, now.last_packet);
             self.take(told, false);
         }
+        self.tell(told, now);
         self.rounds += 1;
         if now.live || self.rounds >= FLUSH_ROUNDS || self.is_worth_a_look() {
             self.rounds = 0;
@@ -168,13 +193,25 @@ impl<'a, 'w> Outlet<'a, 'w> {
         if self.destinations.have_all_failed() { Err(AnalyzeError::Output) } else { Ok(()) }
     }
 
+    /// Tells who looks on what has finished.
+    fn tell(&mut self, told: u64, now: &Now) {
+        let Some(watch) = self.watch else { return };
+        for shard in self.shards(told) {
+            self.watched.append(&mut lock(shard).watched);
+        }
+        self.watched.sort_by_key(Watched::sort_key);
+        watch.round(&mut self.watched, &now.progress());
+        self.watched.clear();
+    }
+
     /// After the last round and the end of all connections: lets out all.
     /// Returns how many lines of a format came after later ones.
     ///
     /// # Errors
     /// [`AnalyzeError::Output`] when all destinations have failed.
-    pub fn finish(mut self) -> Result<u64, AnalyzeError> {
+    pub fn finish(mut self, now: &Now) -> Result<u64, AnalyzeError> {
         self.take(u64::MAX, true);
+        self.tell(u64::MAX, now);
         let mut late = 0;
         for mut sorting in std::mem::take(&mut self.sortings) {
             // Formats get the same lines at the same times.

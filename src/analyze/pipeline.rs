@@ -17,9 +17,12 @@ use crate::analyze::filter::Selection;
 use crate::analyze::limits::SHARDS;
 use crate::analyze::options::Options;
 use crate::analyze::outlet::{Now, Outlet};
-use crate::analyze::report::{CaptureTotals, Destinations, FilterTotals, Report};
+use crate::analyze::report::{
+    CaptureTotals, Destination, Destinations, FilterTotals, Format, Report,
+};
 use crate::analyze::round::{Before, Round};
 use crate::analyze::shard::{Run, Shard, Work};
+use crate::analyze::watch::Watch;
 use crate::pcap::{Capture, PcapError};
 
 /// What can end an analysis early.
@@ -64,22 +67,49 @@ pub fn run(
     control: &Control<'_>,
     destinations: &mut Destinations<'_>,
 ) -> Result<Analysis, AnalyzeError> {
+    run_for(capture, options, control, destinations, None)
+}
+
+/// The same with somebody who looks on while it runs.
+///
+/// # Errors
+/// As those of [`run`], but it goes on where there is no destination.
+pub fn watch(
+    capture: Capture,
+    options: &Options,
+    control: &Control<'_>,
+    watch: &dyn Watch,
+) -> Result<Analysis, AnalyzeError> {
+    let options = Options { watched: true, ..options.clone() };
+    // All of no destinations have failed, so there has to be one.
+    let mut nowhere = std::io::sink();
+    let mut destinations = Destinations::new(vec![Destination::new(Format::Text, &mut nowhere)]);
+    run_for(capture, &options, control, &mut destinations, Some(watch))
+}
+
+fn run_for(
+    capture: Capture,
+    options: &Options,
+    control: &Control<'_>,
+    destinations: &mut Destinations<'_>,
+    watch: Option<&dyn Watch>,
+) -> Result<Analysis, AnalyzeError> {
     // Decompression is one of the threads: with one more of ours than there are
     // processors, all would wait at the end of each round for who has none.
     let threads = options.threads.saturating_sub(usize::from(capture.is_compressed()));
     let shards: Vec<_> = (0..SHARDS).map(|index| Mutex::new(Shard::new(index, options))).collect();
-    let outlet = Outlet::new(options, &shards, control, destinations);
+    let outlet = Outlet::new(options, &shards, control, destinations, watch);
     let mut pipeline =
         Pipeline { feeder: Feeder::new(capture), shards: &shards, options, control, outlet };
-    if threads > 1 {
+    let end = if threads > 1 {
         // The leader is one more.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads - 1).build()?;
-        pipeline.together(threads, &pool)?;
+        pipeline.together(threads, &pool)?
     } else {
-        pipeline.alone()?;
-    }
+        pipeline.alone()?
+    };
     let Pipeline { feeder, outlet, .. } = pipeline;
-    let late_lines = outlet.finish()?;
+    let late_lines = outlet.finish(&end)?;
     let mut totals = feeder.finish();
     let mut aggregate = options.aggregate();
     let mut selection = Selection::default();
@@ -104,7 +134,7 @@ struct Pipeline<'a, 'w> {
 impl Pipeline<'_, '_> {
     /// Analyses the capture on this thread: works on each segment as soon as it
     /// is dissected, while it is at hand.
-    fn alone(&mut self) -> Result<(), AnalyzeError> {
+    fn alone(&mut self) -> Result<Now, AnalyzeError> {
         let mut round = Round::default();
         let mut interfaces = Vec::new();
         loop {
@@ -119,16 +149,16 @@ impl Pipeline<'_, '_> {
             self.outlet.let_out()?;
             if last {
                 self.shards.iter().for_each(|shard| lock(shard).finish(&round, &run));
-                return Ok(());
+                return Ok(self.now(&round));
             }
         }
     }
 
     /// Analyses the capture with so many threads, one of them this one and the
     /// others of the pool.
-    fn together(&mut self, threads: usize, pool: &rayon::ThreadPool) -> Result<(), AnalyzeError> {
+    fn together(&mut self, threads: usize, pool: &rayon::ThreadPool) -> Result<Now, AnalyzeError> {
         // Lines and events of a round are taken before the next is worked on.
-        let ahead = self.options.formats.are_summaries();
+        let ahead = self.options.formats.are_summaries() && !self.options.watched;
         let crew = Crew::new(self.shards, threads, ahead, self.options);
         let last = pool.in_place_scope(|scope| {
             for thread in 1..threads {
@@ -140,7 +170,7 @@ impl Pipeline<'_, '_> {
         let interfaces = crew.interfaces();
         let (round, run) = (crew.read(last), Run::new(self.options, &interfaces));
         pool.install(|| self.shards.par_iter().for_each(|shard| lock(shard).finish(&round, &run)));
-        Ok(())
+        Ok(self.now(&round))
     }
 
     /// Reads rounds for a crew, and works with it: on the leader's own shards
@@ -230,11 +260,14 @@ impl Pipeline<'_, '_> {
     }
 
     fn now(&self, round: &Round) -> Now {
+        let totals = &self.feeder.totals;
         Now {
             position: round.batch.position,
             last_packet: round.last_packet,
+            first: totals.first,
             time: round.now,
             live: self.feeder.is_live(),
+            lost: [totals.drops, totals.cut_packets, totals.damage.len() as u64],
         }
     }
 }

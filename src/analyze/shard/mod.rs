@@ -28,6 +28,7 @@ use crate::analyze::report::log::LogKind;
 use crate::analyze::report::sorter::SortKey;
 use crate::analyze::report::{Aggregate, Format};
 use crate::analyze::round::{Payloads, Round};
+use crate::analyze::watch::Watched;
 use crate::time::{Timestamp, earliest};
 
 /// A line of the event log and where it stands in the order of packets.
@@ -163,6 +164,8 @@ pub struct Shard {
     pub lines: TransactionLines,
     /// Events since they were last taken.
     pub events: Vec<LogEvent>,
+    /// Transactions for who looks on, since they were last taken.
+    pub watched: Vec<Watched>,
     /// What limits cost.
     pub limits: Vec<(&'static str, u64)>,
 }
@@ -275,10 +278,11 @@ impl Shard {
     }
 
     /// Whether the round has left something for all shards together to order:
-    /// new connections, lines or events.
+    /// new connections, lines, events or what somebody looks at.
     pub fn has_told(&self) -> bool {
         let no_lines = self.lines.iter().all(|lines| lines.keys.is_empty());
-        self.fresh.len() > self.numbers.len() || !no_lines || !self.events.is_empty()
+        let nothing = no_lines && self.events.is_empty() && self.watched.is_empty();
+        self.fresh.len() > self.numbers.len() || !nothing
     }
 
     /// Connections that it keeps.

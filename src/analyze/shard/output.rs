@@ -9,6 +9,7 @@ use crate::analyze::owner::Process;
 use crate::analyze::packet::flags;
 use crate::analyze::report::log::LogKind;
 use crate::analyze::report::{Aggregate, FlowTotals, Format, Item, write_transaction};
+use crate::analyze::watch::Watched;
 use crate::time::Timestamp;
 
 impl Shard {
@@ -56,6 +57,9 @@ impl Shard {
         let item = item(flow, index, &finished, run);
         if run.options.filter.is_all() || self.selection.count(run.options.filter.decide(&item)) {
             report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+            if run.options.watched {
+                self.watched.push(Watched::new(&item));
+            }
         }
         self.output.recycle(finished.transaction);
     }
@@ -138,6 +142,9 @@ impl Shard {
             let filter = &run.options.filter;
             if filter.is_all() || self.selection.count(filter.decide(&item)) {
                 report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
+                if run.options.watched {
+                    self.watched.push(Watched::new(&item));
+                }
             }
             self.output.recycle(waits.finished.transaction);
         }

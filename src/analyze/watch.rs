@@ -1,0 +1,104 @@
+//! Transactions for somebody who looks on while an analysis runs.
+//!
+//! Each finished transaction is copied, handed over when its round is done,
+//! and then the onlooker's. What the report has of it is not touched.
+
+use std::net::SocketAddr;
+
+use crate::analyze::owner::Process;
+use crate::analyze::report::Item;
+use crate::analyze::report::sorter::SortKey;
+use crate::analyze::transaction::Transaction;
+use crate::time::Timestamp;
+
+/// A finished transaction that belongs to whoever has it: an [`Item`], owned.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// The transaction.
+    pub transaction: Transaction,
+    /// Who sent the request.
+    pub client: SocketAddr,
+    /// Who answered.
+    pub server: SocketAddr,
+    /// Number of the connection, from 1.
+    pub connection: u64,
+    /// Order of the transaction within its connection.
+    pub index: u64,
+    /// Name of the interface, where the capture has one.
+    pub interface: Option<Box<str>>,
+    /// Comment of the packet that began it, or of its connection.
+    pub comment: Option<Box<str>>,
+    /// The client's process and the server's, where the capture says them.
+    pub processes: [Option<Box<Process>>; 2],
+}
+
+impl Watched {
+    /// A copy of what reports get.
+    pub fn new(item: &Item<'_>) -> Self {
+        let process = |process: Option<&Process>| process.cloned().map(Box::new);
+        Self {
+            transaction: item.transaction.clone(),
+            client: item.client,
+            server: item.server,
+            connection: item.connection,
+            index: item.index,
+            interface: item.interface.map(Box::from),
+            comment: item.comment.map(Box::from),
+            processes: [process(item.client_process), process(item.server_process)],
+        }
+    }
+
+    /// The same as reports take it.
+    pub fn item(&self) -> Item<'_> {
+        let [client, server] = &self.processes;
+        Item {
+            transaction: &self.transaction,
+            client: self.client,
+            server: self.server,
+            connection: self.connection,
+            index: self.index,
+            interface: self.interface.as_deref(),
+            comment: self.comment.as_deref(),
+            client_process: client.as_deref(),
+            server_process: server.as_deref(),
+        }
+    }
+
+    /// Its place among all transactions.
+    pub fn sort_key(&self) -> SortKey {
+        self.item().sort_key()
+    }
+
+    /// Bytes of memory held, near enough.
+    pub fn memory(&self) -> usize {
+        let texts = [&self.interface, &self.comment];
+        let texts: usize = texts.into_iter().flatten().map(|text| text.len()).sum();
+        size_of::<Self>() + self.transaction.memory() + texts
+    }
+}
+
+/// How far an analysis has come when a round is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The earliest capture time seen.
+    pub first: Option<Timestamp>,
+    /// The latest capture time seen; of a live stream the wall clock.
+    pub time: Option<Timestamp>,
+    /// Bytes of input read.
+    pub position: u64,
+    /// Packets read.
+    pub packets: u64,
+    /// Packets that the capturer says it lost.
+    pub drops: u64,
+    /// Packets cut by the snap length.
+    pub cut_packets: u64,
+    /// Inputs that are damaged.
+    pub damaged: u64,
+}
+
+/// Somebody who looks on.
+pub trait Watch {
+    /// A round is done. Takes the transactions that have finished, in the order
+    /// of their starts; what is left in the list is dropped.
+    fn round(&self, finished: &mut Vec<Watched>, progress: &Progress);
+}
