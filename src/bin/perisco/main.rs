@@ -9,6 +9,7 @@ mod cat;
 #[cfg(feature = "record")]
 mod doctor;
 mod filter;
+mod open;
 mod outputs;
 mod progress;
 #[cfg(feature = "record")]
@@ -32,6 +33,7 @@ struct Cli {
 enum Command {
     Analyze(Box<analyze::Args>),
     Cat(cat::Args),
+    Open(open::Args),
     #[cfg(feature = "record")]
     Record(Box<record::Args>),
     #[cfg(feature = "record")]
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Analyze(args) => analyze::main(*args),
         Command::Cat(args) => cat::main(args),
+        Command::Open(args) => open::main(args),
         #[cfg(feature = "record")]
         Command::Record(args) => record::main(*args),
         #[cfg(feature = "record")]
