@@ -91,7 +91,22 @@ fn syntax(source: &str, errors: &cel::ParseErrors) -> Problem {
         format!("this is no CEL: {}", message.split(" expecting ").next().unwrap_or_default())
     };
     let len = if message.contains("'<EOF>'") { 1 } else { quoted().chars().count() };
-    Problem::new(source, (at, len), what)
+    unit(source, at).unwrap_or_else(|| Problem::new(source, (at, len), what))
+}
+
+/// A number with a unit, as in `latency > 100ms`: CEL has none, and people
+/// write it all the same. `at` is the character that the parser stumbled over.
+fn unit(source: &str, at: usize) -> Option<Problem> {
+    let chars: Vec<char> = source.chars().collect();
+    let (head, tail) = chars.split_at_checked(at)?;
+    let unit: String = tail.iter().take_while(|c| c.is_alphanumeric()).collect();
+    let digits = head.iter().rev().take_while(|c| c.is_ascii_digit() || **c == '.').count();
+    let number: String = head.iter().skip(at - digits).collect();
+    let written = format!("{number}{unit}");
+    super::duration(&written).filter(|_| digits > 0)?;
+    let len = written.chars().count();
+    let problem = Problem::new(source, (at - digits, len), "a number has no unit");
+    Some(problem.hint(format!("write duration(\"{written}\")")))
 }
 
 impl Checker<'_> {

@@ -185,6 +185,16 @@ fn a_slip_is_told_with_its_place_and_the_nearest_name() {
              use the field of nanoseconds, as latency_ns\n  latency > 5\n          ^",
         ),
         (
+            "latency > 100ms",
+            "a number has no unit; write duration(\"100ms\")\n  \
+             latency > 100ms\n            ^^^^^",
+        ),
+        (
+            "status >= 500 || latency > 1.5s && path == \"/\"",
+            "a number has no unit; write duration(\"1.5s\")\n  \
+             status >= 500 || latency > 1.5s && path == \"/\"\n                             ^^^^",
+        ),
+        (
             "start > \"2026-11-22\"",
             "a time cannot be compared with text like this; write \
              timestamp(\"2026-11-22T15:17:26Z\")\n  start > \"2026-11-22\"\n        ^",

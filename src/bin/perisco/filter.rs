@@ -13,7 +13,7 @@ use perisco::time::{Timestamp, latest};
 pub struct FilterArgs {
     /// Report only transactions of which this is true, in CEL:
     /// 'status >= 500 || latency > duration("1s")'
-    #[arg(long = "where", value_name = "EXPR")]
+    #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true)]
     expression: Option<String>,
 
     /// Report only transactions that began at this time or later: RFC 3339, 15:17[:26]
