@@ -67,10 +67,12 @@ pub fn duration(nanos: u64) -> String {
         0..60 => "60.0 s".to_owned(),
         60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         3600..86_400 => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
-        _ if seconds < 1000 * 86_400 => {
+        _ if seconds < 100 * 86_400 => {
             format!("{}d {:02}h", seconds / 86_400, seconds / 3600 % 24)
         }
-        _ => format!("{} d", count(seconds / 86_400)),
+        _ if seconds < 1000 * 86_400 => format!("{} d", seconds / 86_400),
+        // Years of 365.25 days: no clock was right for so long.
+        _ => format!("{} y", three_digits(seconds as f64 / 31_557_600.0)),
     }
 }
 
@@ -228,6 +230,8 @@ mod tests {
             (123_000_000_000, "2m 03s"),
             (7_500_000_000_000, "2h 05m"),
             (180_000_000_000_000, "2d 02h"),
+            (8_640_000_000_000_000, "100 d"),
+            (u64::MAX, "585 y"),
         ] {
             assert_eq!(duration(nanos), text);
         }
@@ -291,7 +295,7 @@ mod tests {
     proptest! {
         #[test]
         fn cells_fit_their_columns(value: u64, other: u64, text: String, columns in 0..50_usize) {
-            prop_assert!(width(&duration(value)) <= 9, "{}", duration(value));
+            prop_assert!(width(&duration(value)) <= 7, "{}", duration(value));
             prop_assert!(width(&size(value)) <= 7, "{}", size(value));
             prop_assert!(width(&short_count(value)) <= 9, "{}", short_count(value));
             prop_assert!(width(&share(value.min(other), value.max(other))) <= 6);
