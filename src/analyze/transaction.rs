@@ -35,6 +35,20 @@ pub struct Message {
     pub body_bytes: u64,
     /// Number of the packet that carried its first byte.
     pub packet: u64,
+    /// The longest pause between two pieces of it.
+    pub pause: Option<Pause>,
+    /// When its latest piece was captured; None where bytes are missing since.
+    pub piece: Option<Timestamp>,
+}
+
+/// A time in which nothing of a message came, though its next byte was the one
+/// that followed: who sent it had nothing to send, or could not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// When the piece before it was captured.
+    pub from: Timestamp,
+    /// How long, in nanoseconds.
+    pub nanos: u64,
 }
 
 impl Message {
@@ -46,12 +60,22 @@ impl Message {
         (self.method, self.scheme, self.authority, self.path) = (None, None, None, None);
         (self.status, self.start, self.end) = (None, None, None);
         (self.body_bytes, self.packet) = (0, 0);
+        (self.pause, self.piece) = (None, None);
     }
 
-    /// Counts a piece of the message captured at `at` into its start and
-    /// returns the latest time so far.
+    /// Counts a piece of the message captured at `at` into its start and its
+    /// pauses and returns the latest time so far.
+    #[inline]
     pub fn seen(&mut self, at: Option<Timestamp>, so_far: Option<Timestamp>) -> Option<Timestamp> {
         self.start = earliest(self.start, at);
+        if let (Some(at), Some(from)) = (at, self.piece)
+            && let Ok(nanos) = u64::try_from(at.since(from))
+            && self.pause.is_none_or(|longest| longest.nanos < nanos)
+            && nanos > 0
+        {
+            self.pause = Some(Pause { from, nanos });
+        }
+        self.piece = latest(self.piece, at);
         latest(so_far, at)
     }
 

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 
 use super::model::{Sample, Time};
-use crate::analyze::transaction::Outcome;
+use crate::analyze::transaction::{Outcome, Pause};
 
 /// Transactions by outcome, in the order of [`Outcome::ALL`].
 pub type Outcomes = [u64; Outcome::ALL.len()];
@@ -145,6 +145,8 @@ pub struct Example {
     pub request_body_bytes: Option<u64>,
     /// See `request_body_bytes`.
     pub response_body_bytes: Option<u64>,
+    /// The longest pause within the request and within the response.
+    pub pauses: [Option<Pause>; 2],
     /// Names of what was odd about it.
     pub anomalies: Vec<&'static str>,
     /// `grpc-message`, cut where it is long.

@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use super::{CaptureTotals, FlowTotals, InputTotals, Item};
 use crate::analyze::fields::Fields;
 use crate::analyze::owner::Process;
-use crate::analyze::transaction::{Completeness, Grpc, Message, Outcome, Transaction, Value};
+use crate::analyze::transaction::{
+    Completeness, Grpc, Message, Outcome, Pause, Transaction, Value,
+};
 use crate::pcap::Damage;
 use crate::time::Timestamp;
 
@@ -163,6 +165,11 @@ pub fn everything() -> Vec<Placed> {
         placed(grpc("AddItem", None, 6000), 2, 2),
         placed(grpc("Watch", Some(99), 8000), 2, 3),
     ];
+    // The response of the third stood still for 45 of its 50 µs.
+    let third = all.get_mut(2).and_then(|third| third.transaction.response.as_mut());
+    if let (Some(response), Some(from)) = (third, at(9902)) {
+        response.pause = Some(Pause { from, nanos: 45_000 });
+    }
     all.push(placed(hostile(), 3, 0));
     all.push(placed(unpaired(), 3, 1));
     let mut gap = http1("GET", "/static/app.3f2a9c1b.js", 200, 30_000, 700);

@@ -99,8 +99,13 @@ impl Exchange {
     pub fn begin(&mut self, direction: Direction, head: Fields, mark: Mark) -> &mut Message {
         self.parts[direction.index()] = Part::Open;
         self.latest[direction.index()] = mark.end;
-        let message =
-            Message { head, start: mark.start, packet: mark.packet, ..Message::default() };
+        let message = Message {
+            head,
+            start: mark.start,
+            packet: mark.packet,
+            piece: mark.end,
+            ..Message::default()
+        };
         match direction {
             Direction::ToServer => self.transaction.request.insert(message),
             Direction::ToClient => self.transaction.response.insert(message),
@@ -141,6 +146,8 @@ impl Exchange {
         self.gap = true;
         if let Some(message) = self.message(direction) {
             message.body_bytes = message.body_bytes.saturating_add(len);
+            // Until the next piece nobody knows who paused, or how long.
+            message.piece = None;
         }
         if let Some(call) = &mut self.call {
             call.gap(direction, len);
@@ -153,7 +160,7 @@ impl Exchange {
         self.parts[direction.index()] = Part::Whole;
         let end = self.latest[direction.index()];
         if let Some(message) = self.message(direction) {
-            message.end = end;
+            (message.end, message.piece) = (end, None);
         }
     }
 

@@ -106,6 +106,35 @@ fn text(message: &Message, span: Option<crate::analyze::fields::Span>) -> String
     shown
 }
 
+/// When the longest pause of the first response began and how long it was,
+/// in milliseconds, where each step comes at its time.
+fn pause(steps: &[(u64, Step)]) -> Option<(i64, u64)> {
+    let mut run = Run::new(Late::default());
+    steps.iter().for_each(|(at, step)| run.push_at(step, *at));
+    let pause = run.output.transactions.first()?.transaction.response.as_ref()?.pause?;
+    Some((pause.from.nanos() / 1_000_000, pause.nanos / 1_000_000))
+}
+
+#[test]
+fn the_longest_pause_of_a_response_is_known() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab";
+    let steps = [(1, c(GET)), (50, s(head)), (53, s("c")), (60, s("de")), (62, s("fghi"))];
+    assert_eq!(pause(&steps), Some((53, 7)), "waiting is no pause");
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n";
+    let steps = [(1, c(GET)), (2, s(chunked)), (9, s("ab\r\n")), (11, s("0\r\n\r\n"))];
+    assert_eq!(pause(&steps), Some((2, 7)));
+    let whole = [(1, c(GET)), (9, s(OK5))];
+    assert_eq!(pause(&whole), None);
+}
+
+#[test]
+fn nobody_knows_who_paused_where_bytes_are_missing() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab";
+    let steps =
+        [(1, c(GET)), (2, s(head)), (3, Step::GapS(2)), (60, s("e")), (65, s("fg")), (67, s("hi"))];
+    assert_eq!(pause(&steps), Some((60, 5)));
+}
+
 /// `GET h /path 0 -> 200 5 | ok complete | anomalies | attributes`.
 fn line(t: &Transaction) -> String {
     let mut line = String::new();

@@ -44,6 +44,7 @@ impl Side {
             && let Some(message) = &mut self.message
         {
             self.last = message.seen(seen.first, self.last);
+            message.piece = latest(message.piece, seen.last);
         }
     }
 
@@ -60,6 +61,8 @@ impl Side {
     pub fn lost(&mut self) {
         self.loss = Some(Loss::Gap);
         self.may_have_ended = !self.ended;
+        // Until the next piece nobody knows who paused, or how long.
+        self.message.iter_mut().for_each(|message| message.piece = None);
     }
 }
 

@@ -15,6 +15,9 @@ const LEFT: f64 = 118.0;
 const RIGHT: f64 = 560.0;
 /// Height of a bar's line.
 const LINE: f64 = 20.0;
+/// Longest pause of a message that is shown as a stall: a fortieth of the
+/// transaction. Less is too narrow to be seen and no reason that it was slow.
+const STALL: i64 = 40;
 
 /// A time in the page: UTC, which the script also gives in the reader's zone.
 pub fn moment(page: &mut Html, at: Option<Time>) {
@@ -144,11 +147,21 @@ fn facts(page: &mut Html, example: &Example) {
     let bytes = |bytes: Option<u64>| bytes.map_or("?".to_owned(), size);
     let (sent, received) = (bytes(example.request_body_bytes), bytes(example.response_body_bytes));
     fact(page, "bodies", &format!("{sent} sent, {received} received"));
+    let stalls: Vec<_> = phases(example).0.iter().filter_map(stall).collect();
+    if !stalls.is_empty() {
+        fact(page, "stalled", &stalls.join(", "));
+    }
     if !example.anomalies.is_empty() {
         fact(page, "anomalies", &example.anomalies.join(", "));
     }
     example.interface.iter().for_each(|name| fact(page, "interface", name));
     put!(page, "</dl>");
+}
+
+/// The stall of a phase in words.
+fn stall(phase: &Phase) -> Option<String> {
+    let (from, to) = phase.stall?;
+    Some(format!("{} for {}, {} after the start", phase.name, offset(to - from), offset(from)))
 }
 
 fn headers(page: &mut Html, title: &str, fields: &[FieldText], left_out: u64) {
@@ -182,6 +195,18 @@ struct Phase {
     class: &'static str,
     from: i64,
     to: i64,
+    /// The longest pause within it.
+    stall: Option<(i64, i64)>,
+}
+
+impl Phase {
+    fn words(&self) -> String {
+        let own = format!("{} {} to {}", self.name, offset(self.from), offset(self.to));
+        match self.stall {
+            Some((from, to)) => format!("{own}, stalled {} to {}", offset(from), offset(to)),
+            None => own,
+        }
+    }
 }
 
 /// What is known of when a transaction did what.
@@ -191,11 +216,16 @@ fn phases(example: &Example) -> (Vec<Phase>, Vec<&'static str>) {
     let request = example.request_body_bytes.is_some();
     let sent = since(example.request_end);
     let (first, last) = (since(example.response_start), since(example.response_end));
+    let [sending, receiving] = example.pauses.map(|pause| {
+        let pause = pause?;
+        let from = pause.from.since(start.0).max(0);
+        Some((from, from.saturating_add_unsigned(pause.nanos)))
+    });
     let mut phases = Vec::new();
     let mut unknown = Vec::new();
     match (request, sent) {
         (true, Some(sent)) => {
-            phases.push(Phase { name: "request", class: "req", from: 0, to: sent })
+            phases.push(Phase { name: "request", class: "req", from: 0, to: sent, stall: sending })
         }
         (true, None) => unknown.push("end of the request"),
         (false, _) => unknown.push("request"),
@@ -203,15 +233,22 @@ fn phases(example: &Example) -> (Vec<Phase>, Vec<&'static str>) {
     if let (Some(sent), Some(first)) = (sent, first)
         && first > sent
     {
-        phases.push(Phase { name: "waiting", class: "wait", from: sent, to: first });
+        phases.push(Phase { name: "waiting", class: "wait", from: sent, to: first, stall: None });
     }
     match (first, last) {
-        (Some(first), Some(last)) => {
-            phases.push(Phase { name: "response", class: "res", from: first, to: last })
-        }
+        (Some(first), Some(last)) => phases.push(Phase {
+            name: "response",
+            class: "res",
+            from: first,
+            to: last,
+            stall: receiving,
+        }),
         (Some(_), None) => unknown.push("end of the response"),
         (None, _) => unknown.push("response"),
     }
+    let span = phases.iter().map(|phase| phase.to).max().unwrap_or(0);
+    let shown = |(from, to): &(i64, i64)| (to - from).saturating_mul(STALL) >= span;
+    phases.iter_mut().for_each(|phase| phase.stall = phase.stall.filter(shown));
     (phases, unknown)
 }
 
@@ -221,10 +258,7 @@ fn timeline(page: &mut Html, example: &Example) {
     let span = phases.iter().map(|phase| phase.to).max().unwrap_or(0);
     if !phases.is_empty() {
         let height = LINE * phases.len() as f64;
-        let words: Vec<_> = phases
-            .iter()
-            .map(|p| format!("{} {} to {}", p.name, offset(p.from), offset(p.to)))
-            .collect();
+        let words: Vec<_> = phases.iter().map(Phase::words).collect();
         put!(
             page,
             "<div class=\"scroll\"><svg class=\"wf\" viewBox=\"0 0 {} {}\" \
@@ -254,6 +288,16 @@ fn timeline(page: &mut Html, example: &Example) {
                 px(y + 4.0),
                 px((to - from).max(2.0))
             );
+            if let Some((from, to)) = phase.stall {
+                let (from, to) = (place(from), place(to));
+                put!(
+                    page,
+                    "<rect class=\"stall\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"4\"/>",
+                    px(from),
+                    px(y + 8.0),
+                    px((to - from).max(2.0))
+                );
+            }
             put!(
                 page,
                 "<text x=\"{}\" y=\"{}\">{}</text>",
