@@ -3,6 +3,7 @@
 //! Never imports the recorder. Decoders know nothing of files, reports know
 //! nothing of packets. [`pipeline::run`] is the way in.
 
+pub mod body;
 mod crew;
 pub mod decode;
 pub mod feed;
