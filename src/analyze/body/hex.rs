@@ -11,13 +11,8 @@ const ROW: usize = 16;
 /// Columns of the hexadecimal part: two digits a byte, a space after every second.
 const DIGITS: usize = ROW * 2 + ROW / 2;
 
-/// Writes the dump, as far as the limits go.
-pub fn dump(bytes: &[u8], limits: &Limits, lines: &mut Lines) {
-    dump_at(bytes, 0, 0, limits, lines);
-}
-
-/// As [`dump`], at a level; `offset` is that of the first byte.
-pub fn dump_at(bytes: &[u8], offset: usize, level: usize, limits: &Limits, lines: &mut Lines) {
+/// Writes the dump, as far as the limits go; `offset` is that of the first byte.
+pub fn dump(bytes: &[u8], offset: usize, level: usize, limits: &Limits, lines: &mut Lines) {
     // Whole rows: a row that is cut looks like the end.
     let shown = bytes.len().min(limits.hex.next_multiple_of(ROW));
     let (head, rest) = bytes.split_at(shown);
@@ -66,7 +61,7 @@ mod tests {
     #[test]
     fn looks_like_xxd() {
         let mut lines = Lines::new(&Limits::default());
-        dump(b"GET / HTTP/1.1\r\n\x00\xff", &Limits::default(), &mut lines);
+        dump(b"GET / HTTP/1.1\r\n\x00\xff", 0, 0, &Limits::default(), &mut lines);
         assert_eq!(
             lines.finish(Kind::Hex).lines,
             [
@@ -80,7 +75,7 @@ mod tests {
     fn says_how_much_is_left_out() {
         let limits = Limits { hex: 17, ..Limits::default() };
         let mut lines = Lines::new(&limits);
-        dump(&[b'a'; 40], &limits, &mut lines);
+        dump(&[b'a'; 40], 0, 0, &limits, &mut lines);
         let lines = lines.finish(Kind::Hex).lines;
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[2], "… 8 more bytes");

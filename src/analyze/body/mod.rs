@@ -13,9 +13,12 @@
 mod coding;
 pub mod grpc;
 mod hex;
+mod json;
 mod lines;
+mod multipart;
 pub mod proto;
 mod render;
+mod text;
 
 pub use coding::{Decoded, State, decode};
 pub use proto::{MessageType, SchemaError, Schemas, Sources};

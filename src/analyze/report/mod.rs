@@ -42,6 +42,7 @@ pub use log::{LogKind, LogLine};
 pub use model::Report;
 pub use sorter::{SortError, SortKey, Sorter};
 pub use text::Style;
+pub(in crate::analyze) use text::{escape, must_be_spelled};
 pub(super) use write::text_of;
 
 use crate::analyze::filter::{Filter, Selection, Window};

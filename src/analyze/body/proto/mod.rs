@@ -54,3 +54,8 @@ pub enum SchemaError {
 pub fn status_details(value: &[u8], ctx: &Context<'_>) -> Rendered {
     super::render(value, None, ctx)
 }
+
+/// Writes a protobuf message.
+pub fn print(bytes: &[u8], ctx: &Context<'_>, level: usize, lines: &mut super::lines::Lines) {
+    super::hex::dump(bytes, 0, level, &ctx.limits, lines);
+}

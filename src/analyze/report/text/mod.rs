@@ -16,7 +16,7 @@ use unicode_width::UnicodeWidthChar;
 
 use super::Report;
 pub use style::Style;
-pub(super) use units::escape;
+pub(in crate::analyze) use units::{escape, must_be_spelled};
 
 /// The report as text.
 pub fn render(report: &Report, style: Style) -> String {

@@ -191,23 +191,31 @@ pub fn escape(text: &str) -> String {
             '\r' => out.write_str("\\r"),
             '\t' => out.write_str("\\t"),
             c if c.is_control() => write!(out, "\\x{:02x}", u32::from(c)),
-            '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}' => {
-                write!(out, "\\u{{{:x}}}", u32::from(c))
-            }
+            c if must_be_spelled(c) => write!(out, "\\u{{{:x}}}", u32::from(c)),
             c => out.write_char(c),
         };
         // Writing to a String cannot fail.
         debug_assert!(written.is_ok());
     }
     out
+}
+
+/// Whether a terminal must not get a character as it is: it acts on it, or the
+/// character reorders or hides what follows.
+pub fn must_be_spelled(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 #[cfg(test)]

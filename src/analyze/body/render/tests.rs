@@ -1,0 +1,1 @@
+//! Bodies as a user sees them.
