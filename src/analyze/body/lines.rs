@@ -57,11 +57,6 @@ impl Lines {
         self.lines.push(line);
     }
 
-    /// Whether further lines are only counted.
-    pub fn is_full(&self) -> bool {
-        self.lines.len() >= self.max_lines
-    }
-
     /// Something to be said, escaped already.
     pub fn note(&mut self, text: String) {
         if self.notes.len() < NOTES {

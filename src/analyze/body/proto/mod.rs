@@ -1,11 +1,21 @@
 //! protobuf bodies, with `.proto` files or by field numbers alone.
 
+mod printer;
 mod schemas;
-
-use super::{Context, Rendered};
-pub use schemas::{MessageType, Schemas};
+mod status;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "proto")]
+mod typed;
+mod wire;
 
 use std::path::PathBuf;
+
+use super::Context;
+use super::lines::Lines;
+use printer::{Place, Printer};
+pub use schemas::{MessageType, Schemas};
+pub use status::status_details;
 
 /// Where message definitions come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,13 +59,8 @@ pub enum SchemaError {
     NotBuilt,
 }
 
-/// The value of `grpc-status-details-bin` as lines: a `google.rpc.Status` with its details,
-/// base64 with or without padding. `bytes` is the field's value.
-pub fn status_details(value: &[u8], ctx: &Context<'_>) -> Rendered {
-    super::render(value, None, ctx)
-}
-
-/// Writes a protobuf message.
-pub fn print(bytes: &[u8], ctx: &Context<'_>, level: usize, lines: &mut super::lines::Lines) {
-    super::hex::dump(bytes, 0, level, &ctx.limits, lines);
+/// Writes a message, by its type if the context has one.
+pub(super) fn print(bytes: &[u8], ctx: &Context<'_>, level: usize, lines: &mut Lines) {
+    let place = Place { base: 0, level, depth: 0 };
+    Printer { ctx, lines }.message(bytes, ctx.message.as_ref(), place);
 }

@@ -1,8 +1,10 @@
 //! With the feature `proto`: protox reads `.proto` files, prost-reflect holds what they say.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
+use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 
 use super::super::{SchemaError, Sources};
 
@@ -32,12 +34,13 @@ impl Schemas {
         for file in &sources.descriptor_sets {
             pools.push(decode(file)?);
         }
+        pools.extend(built_in());
         Ok(Self { pools })
     }
 
-    /// What is built in.
+    /// What is built in: `google.rpc`'s status and details, `google.protobuf`'s well-known types.
     pub fn built_in() -> Self {
-        Self { pools: Vec::new() }
+        Self { pools: built_in().into_iter().collect() }
     }
 
     /// The type of requests of a gRPC path, `/package.Service/Method`.
@@ -84,4 +87,35 @@ fn decode(file: &Path) -> Result<DescriptorPool, SchemaError> {
     let wrong = |what: String| SchemaError::DescriptorSet { file: file.to_owned(), what };
     let bytes = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
     DescriptorPool::decode(&*bytes).map_err(|error| wrong(error.to_string()))
+}
+
+/// Compiled once, when it is asked for; a test holds that it compiles.
+fn built_in() -> Option<DescriptorPool> {
+    static POOL: OnceLock<Option<DescriptorPool>> = OnceLock::new();
+    POOL.get_or_init(|| compile_built_in().ok()).clone()
+}
+
+fn compile_built_in() -> Result<DescriptorPool, protox::Error> {
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(BuiltIn);
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = protox::Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true).open_file(BuiltIn::NAME)?;
+    Ok(compiler.descriptor_pool())
+}
+
+/// The one file that is part of the program.
+struct BuiltIn;
+
+impl BuiltIn {
+    const NAME: &str = "perisco/error_details.proto";
+}
+
+impl FileResolver for BuiltIn {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        if name != Self::NAME {
+            return Err(protox::Error::file_not_found(name));
+        }
+        File::from_source(name, include_str!("error_details.proto"))
+    }
 }
