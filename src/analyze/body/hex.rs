@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Limits;
-use super::lines::{Lines, plural};
+use super::lines::{Lines, more};
 
 /// Bytes of a line.
 const ROW: usize = 16;
@@ -20,7 +20,7 @@ pub fn dump(bytes: &[u8], offset: usize, level: usize, limits: &Limits, lines: &
         lines.push(level, &line(offset + index * ROW, row));
     }
     if !rest.is_empty() {
-        lines.push(level, &format!("… {} more", plural(rest.len(), "byte")));
+        lines.push(level, &more(rest.len(), "byte"));
     }
 }
 
@@ -48,7 +48,7 @@ pub fn digits(bytes: &[u8], max: usize) -> String {
         let _ = write!(out, "{byte:02x}");
     }
     if !rest.is_empty() {
-        let _ = write!(out, "… {} more", plural(rest.len(), "byte"));
+        out.push_str(&more(rest.len(), "byte"));
     }
     out
 }

@@ -50,7 +50,7 @@ impl Lines {
             Some((at, _)) => {
                 let (shown, rest) = text.split_at(at);
                 line.push_str(shown);
-                line.push_str(&format!(" … {} more", plural(rest.len(), "byte")));
+                line.push_str(&format!(" {}", more(rest.len(), "byte")));
             }
             None => line.push_str(text),
         }
@@ -69,10 +69,10 @@ impl Lines {
     /// All of it.
     pub fn finish(mut self, kind: Kind) -> Rendered {
         if self.left_out > 0 {
-            self.lines.push(format!("… {} more", plural(self.left_out, "line")));
+            self.lines.push(more(self.left_out, "line"));
         }
         if self.notes_left_out > 0 {
-            self.notes.push(format!("{} more", plural(self.notes_left_out, "note")));
+            self.notes.push(more(self.notes_left_out, "note"));
         }
         Rendered { kind, lines: self.lines, notes: self.notes }
     }
@@ -81,4 +81,9 @@ impl Lines {
 /// `1 byte`, `2 bytes`.
 pub fn plural(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// `… 1 more byte`, `… 2 more bytes`.
+pub fn more(count: usize, what: &str) -> String {
+    format!("… {count} more {what}{}", if count == 1 { "" } else { "s" })
 }

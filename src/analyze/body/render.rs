@@ -250,10 +250,10 @@ fn text_like(
             if bytes.trim_ascii_start().starts_with(b"{")
                 || bytes.trim_ascii_start().starts_with(b"[") =>
         {
-            if json::check(valid, &ctx.limits).is_ok() {
-                if let Ok(kind) = json::print(valid, &ctx.limits, level, lines) {
-                    return kind;
-                }
+            if json::check(valid, &ctx.limits).is_ok()
+                && let Ok(kind) = json::print(valid, &ctx.limits, level, lines)
+            {
+                return kind;
             }
             Kind::Text
         }

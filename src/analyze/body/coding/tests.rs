@@ -101,6 +101,18 @@ fn bytes_after_the_end_are_said() {
 }
 
 #[test]
+fn wrong_checksums_are_said() {
+    for coding in ["gzip", "deflate"] {
+        let mut coded = encode(b"hello", coding);
+        let at = coded.len();
+        coded[at - 1] ^= 1;
+        let decoded = decode(&coded, coding, &Limits::default());
+        assert_eq!(&*decoded.bytes, b"hello", "{coding}");
+        assert!(matches!(decoded.state, State::Damaged { .. }), "{coding}: {:?}", decoded.state);
+    }
+}
+
+#[test]
 fn bombs_are_capped() {
     let limits = Limits { decoded: 1000, ..Limits::default() };
     for coding in CODINGS {
@@ -157,7 +169,8 @@ proptest! {
         }
     }
 
-    /// A changed byte is never taken for the whole body where there is a checksum.
+    /// A changed byte is never taken for the whole body where there is a checksum. The first
+    /// two bytes say that it is zlib, which has one, and no bare deflate.
     #[test]
     fn damage_is_said(
         bytes in proptest::collection::vec(0..4_u8, 100..5000),
@@ -165,7 +178,7 @@ proptest! {
         by in 1..=255_u8,
     ) {
         let mut coded = encode(&bytes, "deflate");
-        let at = at.index(coded.len());
+        let at = 2 + at.index(coded.len() - 2);
         coded[at] ^= by;
         let decoded = decode(&coded, "deflate", &Limits::default());
         prop_assert!(decoded.state != State::Whole || *decoded.bytes == bytes);

@@ -1,5 +1,6 @@
 //! With the feature `proto`: protox reads `.proto` files, prost-reflect holds what they say.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -9,7 +10,7 @@ use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 use super::super::{SchemaError, Sources};
 
 /// Message definitions, loaded by [`Schemas::load`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Schemas {
     /// One for the `.proto` files and one for each descriptor set: they may hold
     /// other versions of the same file. The first that knows a name counts.
@@ -17,8 +18,22 @@ pub struct Schemas {
 }
 
 /// A message's definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct MessageType(pub(in super::super) MessageDescriptor);
+
+// Names only: what prost-reflect derives has no end for a message that holds itself.
+impl fmt::Debug for Schemas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = self.pools.iter().flat_map(|pool| pool.files().map(|f| f.name().to_owned()));
+        f.debug_list().entries(files).finish()
+    }
+}
+
+impl fmt::Debug for MessageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MessageType").field(&self.name()).finish()
+    }
+}
 
 impl Schemas {
     /// Loads definitions.
