@@ -179,6 +179,7 @@ fn made_up(corpus: &Corpus<'_>) -> io::Result<()> {
         "report",
         b"\x02\x03GET\x01h\x02/p\x01\x01a\x01\x01b\0\0\0\0\0\0\0\0\x01a\x01b\x01c",
     )?;
+    bodies(corpus)?;
     for isn in [[0; 8], [0xff; 8], [0xf0, 0xff, 0xff, 0x7f, 0, 0, 0, 0]] {
         for segments in segments() {
             corpus.add("reassembly", &[&[0], &isn[..], &segments.concat()].concat())?;
@@ -186,6 +187,40 @@ fn made_up(corpus: &Corpus<'_>) -> io::Result<()> {
     }
     corpus.add("pcap", &pcap_file())?;
     corpus.add("analyze", &[&[0], &pcap_file()[..]].concat())
+}
+
+/// Bodies of each sort: coding, content type, choices, bytes.
+fn bodies(corpus: &Corpus<'_>) -> io::Result<()> {
+    let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\xac\x02\0\x58\x97\xd8\x08\x02\0\0\0";
+    let parts = b"--x\r\nContent-Type: application/json\r\n\r\n[1]\r\n--x--\r\n";
+    let message = b"\x0a\x0a\x0a\x01a\x12\x05hello\x1a\x03\x08\x96\x01\x25\xdb\x0f\x49\x40";
+    let status = b"CAUSDW5vIHN1Y2ggb3JkZXI";
+    let samples: [(&str, &str, u8, &[u8]); 14] = [
+        ("", "application/json", 0, b"{\"a\": [1, -2.5e+3, \"\\u00e9\", {}, null]}"),
+        ("", "application/json", 1, b"[{\"a\": tru"),
+        ("", "application/x-ndjson", 0, b"{\"a\": 1}\n[]\n"),
+        ("", "application/x-www-form-urlencoded", 0, b"a=1&b=%20+&c"),
+        ("", "multipart/form-data; boundary=x", 0, parts),
+        ("", "text/html; charset=iso-8859-1", 0, b"<p>caf\xe9\t</p>\r\n"),
+        ("gzip", "text/plain", 0, gzip),
+        ("deflate", "", 0, b"\x78\x9c\x4b\xac\x02\0\x01\x27\0\xdb"),
+        ("br", "", 0, b"\x8b\x02\x80hello\x03"),
+        ("zstd", "", 0, b"\x28\xb5\x2f\xfd\x04\x58\x29\0\0hello\x88\xa2\xa6\x58"),
+        ("gzip, deflate", "", 1, gzip),
+        ("", "application/grpc", 4, message),
+        ("gzip", "application/grpc", 2, b"\0\0\0\0\x02\x08\x01\x01\0\0\0\x09\x1f\x8b"),
+        ("", "", 8, status),
+    ];
+    for (coding, content_type, choices, body) in samples {
+        let mut input = Vec::new();
+        for text in [coding, content_type] {
+            input.push(text.len() as u8);
+            input.extend_from_slice(text.as_bytes());
+        }
+        input.push(choices);
+        corpus.add("body", &[&input, body].concat())?;
+    }
+    Ok(())
 }
 
 /// Eight bytes: operation, offset, length, acknowledged, time, rest.
