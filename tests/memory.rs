@@ -374,3 +374,35 @@ fn a_million_transactions_in_all_formats_at_once() {
     let page = std::fs::read_to_string(&files[5]).expect("written");
     assert!(page.contains("</html>") && page.len() < 2_000_000, "{}", page.len());
 }
+
+/// Bodies that are kept and never end: no more of them than all together may have.
+#[test]
+fn kept_bodies_have_a_bound() {
+    const CONNECTIONS: u32 = 300;
+    const ROUNDS: u32 = 16;
+    let args = ["--format", "jsonl", "--bodies=1MiB", "--bodies-total=32MiB"];
+    let run = Run::start(&args, |stream| {
+        let asked = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n";
+        for index in 0..CONNECTIONS {
+            stream.packet(client(index), SERVER, 1, 1, ACK, asked);
+            stream.packet(SERVER, client(index), 1, 1 + asked.len() as u32, ACK, head);
+        }
+        let body = vec![b'x'; 60_000];
+        for round in 0..ROUNDS {
+            for index in 0..CONNECTIONS {
+                let seq = 1 + head.len() as u32 + round * body.len() as u32;
+                stream.packet(SERVER, client(index), seq, 1 + asked.len() as u32, ACK, &body);
+            }
+        }
+    });
+    let (output, fed, peak) = run.end();
+    assert!(fed > 270 << 20, "{fed} bytes");
+    assert!((1..LIMIT).contains(&peak), "{peak} KiB");
+    let lines = output.split_inclusive(|byte| *byte == b'\n').map(report);
+    // Joined midway, requests are told apart from responses.
+    let answers = lines.filter(|line| !line["response_body"].is_null());
+    let cuts: Vec<_> = answers.map(|line| line["response_body"]["cut"].clone()).collect();
+    assert_eq!(cuts.len(), CONNECTIONS as usize);
+    assert!(cuts.iter().any(|cut| cut == "total-limit"), "{cuts:?}");
+}

@@ -16,9 +16,15 @@ use perisco::analyze::report::{By, Format, model};
 use perisco::pcap::Input;
 use serde_json::{Map, Value, json};
 
-/// Names that may be missing: with `--no-headers`.
-const OPTIONAL: [&str; 4] =
-    ["request_headers", "response_headers", "request_trailers", "response_trailers"];
+/// Names that may be missing: with `--no-headers`, and without `--bodies`.
+const OPTIONAL: [&str; 6] = [
+    "request_headers",
+    "response_headers",
+    "request_trailers",
+    "response_trailers",
+    "request_body",
+    "response_body",
+];
 
 fn published(name: &str) -> Value {
     let file = format!("docs/schema/{name}.schema.json");
@@ -86,12 +92,23 @@ fn lines() -> Vec<(String, Value)> {
         let without = written(format, "jsonl_without_headers").pop();
         with.into_iter().chain(without)
     });
+    let all = all.chain(with_bodies());
     let parse = |line: &str| serde_json::from_str(line).expect("JSON");
     all.flat_map(|(name, text)| {
         let lines: Vec<_> = text.lines().map(|line| (name.clone(), parse(line))).collect();
         lines
     })
     .collect()
+}
+
+/// The captures with `--bodies`, some of which are cut.
+fn with_bodies() -> impl Iterator<Item = (String, String)> {
+    cases().into_iter().map(|case| {
+        let mut options = Options { bodies: true, ..options(Format::Jsonl, 1) };
+        options.limits.bodies.limit = 100;
+        let bytes = analyze(vec![Input::Path(case.capture)], &options).bytes;
+        (case.name, String::from_utf8(bytes).expect("UTF-8"))
+    })
 }
 
 /// A report with what only flags bring: `--where`, `--since`, `--by`.

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use perisco::analyze::fields::Fields;
 use perisco::analyze::report::fold::{PATH_BYTES, fold};
 use perisco::analyze::report::{
-    Aggregate, CaptureTotals, Item, LogKind, LogLine, SortKey, Sorter, Style, json, jsonl, text,
+    Aggregate, CaptureTotals, Item, LogKind, LogLine, Parts, SortKey, Sorter, Style, json, jsonl, text,
 };
 use perisco::analyze::transaction::{Grpc, Message, Outcome, Transaction};
 use perisco::time::Timestamp;
@@ -133,7 +133,7 @@ fn formats(mut input: Bytes<'_>) {
         server_process: None,
     };
     let mut out = Vec::new();
-    jsonl::write(&item, true, &mut out);
+    jsonl::write(&item, Parts { headers: true, bodies: true }, &mut out);
     let line = check::json_line(std::str::from_utf8(&out).expect("jsonl is UTF-8"));
     assert_eq!(line["comment"].as_str(), Some(comment.as_str()));
     if let (Some(request), Some(response)) = (&transaction.request, &transaction.response) {

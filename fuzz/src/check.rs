@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use perisco::analyze::decode::Finished;
-use perisco::analyze::report::{Item, csv, jsonl};
+use perisco::analyze::report::{Item, Parts, csv, jsonl};
 use perisco::analyze::transaction::{Completeness, Message, Outcome, Transaction};
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ pub fn transaction(transaction: &Transaction, index: u64) -> String {
     let mut out = Vec::new();
     csv::write(&item, &mut out);
     csv_rows(&String::from_utf8(std::mem::take(&mut out)).expect("csv is UTF-8"));
-    jsonl::write(&item, true, &mut out);
+    jsonl::write(&item, Parts { headers: true, bodies: true }, &mut out);
     let line = String::from_utf8(out).expect("jsonl is UTF-8");
     json_line(&line);
     line

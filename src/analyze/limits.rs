@@ -4,6 +4,8 @@
 //! Hostile or damaged input must not grow memory: what a limit costs is
 //! counted and reported, never dropped in silence.
 
+use crate::analyze::kept::Keeping;
+
 /// Parts into which flows are divided by key. A constant, so that what a
 /// limit costs is the same for any number of threads; enough for as many
 /// cores as one reader can feed.
@@ -67,6 +69,13 @@ pub const IDLE_NANOS: i64 = (2 * 60 + 2) * 60 * 1_000_000_000;
 /// and captures from several CPUs or interfaces mix by milliseconds only.
 pub const HOLE_NANOS: i64 = 100_000_000;
 
+/// Bytes kept of the body of one message, where bodies are kept.
+pub const BODY_BYTES: usize = 64 << 10;
+
+/// Bytes kept of the bodies of all messages that are open at once, or whose
+/// transactions are not written yet. Each shard has an equal part.
+pub const BODY_BYTES_TOTAL: usize = 256 << 20;
+
 /// The bounds of one run; flags of the command line change them.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -88,6 +97,8 @@ pub struct Limits {
     pub idle_nanos: i64,
     /// See [`HOLE_NANOS`].
     pub hole_nanos: i64,
+    /// Which bodies are kept, where any are, and how much of them.
+    pub bodies: Keeping,
 }
 
 impl Default for Limits {
@@ -102,6 +113,7 @@ impl Default for Limits {
             flows: FLOWS,
             idle_nanos: IDLE_NANOS,
             hole_nanos: HOLE_NANOS,
+            bodies: Keeping { limit: BODY_BYTES, total: BODY_BYTES_TOTAL, only: None },
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod fields;
 pub mod filter;
 pub mod flow;
+pub mod kept;
 pub mod limits;
 pub mod options;
 mod outlet;

@@ -17,6 +17,9 @@ pub struct Options {
     pub formats: Formats,
     /// Write header fields in jsonl and html.
     pub headers: bool,
+    /// Write bodies in jsonl and har, and hand them to who looks on: as much of
+    /// them as [`Limits::bodies`] says.
+    pub bodies: bool,
     /// Feed intact HTTP/2 connections to a real endpoint.
     pub conformance: bool,
     /// Which transactions are reported.
@@ -45,6 +48,10 @@ impl Options {
                 || self.filter.wants_headers(),
             log: self.formats.has(Format::Log),
             conformance: self.conformance,
+            bodies: self.bodies
+                && (self.formats.has(Format::Jsonl)
+                    || self.formats.has(Format::Har)
+                    || self.watched),
         }
     }
 }
@@ -70,6 +77,7 @@ impl Default for Options {
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
             formats: Format::Text.into(),
             headers: true,
+            bodies: false,
             conformance: false,
             filter: Filter::default(),
             by: By::default(),

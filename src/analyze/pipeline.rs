@@ -116,6 +116,9 @@ fn run_for(
     for shard in shards {
         let shard = shard.into_inner().unwrap_or_else(PoisonError::into_inner);
         add_limits(&mut totals, &shard.limits);
+        if shard.cut_bodies() > 0 {
+            add_limits(&mut totals, &[("bodies-total", shard.cut_bodies())]);
+        }
         selection.add(shard.selection);
         aggregate.merge(shard.aggregate);
     }

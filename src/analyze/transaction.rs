@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::analyze::fields::{Fields, Span};
+use crate::analyze::kept::Kept;
 use crate::time::{Timestamp, earliest, latest};
 
 /// One request or one response: its head, times and sizes.
@@ -39,6 +40,8 @@ pub struct Message {
     pub pause: Option<Pause>,
     /// When its latest piece was captured; None where bytes are missing since.
     pub piece: Option<Timestamp>,
+    /// The body, where it is kept; None of a message that has none, too.
+    pub body: Option<Box<Kept>>,
 }
 
 /// A time in which nothing of a message came, though its next byte was the one
@@ -59,7 +62,7 @@ impl Message {
         self.trailers.clear();
         (self.method, self.scheme, self.authority, self.path) = (None, None, None, None);
         (self.status, self.start, self.end) = (None, None, None);
-        (self.body_bytes, self.packet) = (0, 0);
+        (self.body_bytes, self.packet, self.body) = (0, 0, None);
         (self.pause, self.piece) = (None, None);
     }
 
@@ -84,7 +87,7 @@ impl Message {
         span.map(|span| self.head.text(span))
     }
 
-    /// Bytes of memory held.
+    /// Bytes of memory held without the body, which has bounds of its own.
     pub fn memory(&self) -> usize {
         size_of::<Self>() + self.head.memory() + self.trailers.memory()
     }
@@ -255,6 +258,10 @@ pub const GRPC_STATUS: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
+/// Interim responses that are kept of a transaction; nothing real has more than
+/// a few.
+pub const INTERIM: usize = 16;
+
 /// A request and its response.
 #[derive(Clone, Debug)]
 pub struct Transaction {
@@ -266,6 +273,9 @@ pub struct Transaction {
     pub request: Option<Message>,
     /// None where no byte of the final response was seen.
     pub response: Option<Message>,
+    /// Interim responses (1xx) in order, where bodies are kept: the first
+    /// [`INTERIM`].
+    pub interim: Vec<Message>,
     /// Set for gRPC calls.
     pub grpc: Option<Grpc>,
     /// How it ended.
@@ -287,6 +297,7 @@ impl Transaction {
             stream: None,
             request: None,
             response: None,
+            interim: Vec::new(),
             grpc: None,
             outcome: Outcome::Unknown,
             completeness: Completeness::Complete,
@@ -307,6 +318,7 @@ impl Transaction {
         self.protocol = protocol;
         self.stream = None;
         self.response = None;
+        self.interim.clear();
         self.grpc = None;
         self.outcome = Outcome::Unknown;
         self.completeness = Completeness::Complete;

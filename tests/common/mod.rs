@@ -109,7 +109,7 @@ pub const TIMES: [&str; 6] =
     ["start", "request_end", "response_start", "response_end", "latency_ns", "duration_ns"];
 
 /// Fields that depend on how the capture was made, not on what was said.
-pub const ORIGIN: [&str; 5] = ["connection", "interface", "comment", "process", "container"];
+pub const ORIGIN: [&str; 6] = ["connection", "id", "interface", "comment", "process", "container"];
 
 /// A transaction without the fields named.
 pub fn without(transaction: &Value, fields: &[&str]) -> Value {

@@ -13,10 +13,13 @@ pub mod rest;
 pub mod spare;
 pub mod websocket;
 
+use std::sync::Arc;
+
 use crate::analyze::decode::rest::Rest;
 use crate::analyze::decode::spare::Spares;
 use crate::analyze::fields::Fields;
-use crate::analyze::limits::Limits;
+use crate::analyze::kept::{Budget, Kept};
+use crate::analyze::limits::{Limits, SHARDS};
 use crate::analyze::transaction::{Message, Transaction};
 use crate::time::Timestamp;
 
@@ -198,6 +201,8 @@ pub struct Wants {
     pub log: bool,
     /// The verdict of a real HTTP/2 endpoint on intact connections.
     pub conformance: bool,
+    /// Bodies of messages, as [`Limits::bodies`] says, and interim responses.
+    pub bodies: bool,
 }
 
 /// One line of the event log.
@@ -234,6 +239,8 @@ pub struct Output {
     pub findings: Vec<(Direction, u64, String)>,
     /// Decoders to use again.
     pub spares: Spares,
+    /// What bodies may still take; None until one is kept.
+    pub budget: Option<Arc<Budget>>,
     /// Emptied field lists to use again.
     pub pool: Vec<Fields>,
     /// Boxes to use again: it is the boxes that are kept, not what is in them.
@@ -266,7 +273,9 @@ impl Output {
                 if message.head.memory() + message.trailers.memory() > POOLED_BYTES {
                     *message = Message::default();
                 }
+                message.body = None;
             }
+            transaction.interim.clear();
             self.boxes.push(transaction);
         }
     }
@@ -321,6 +330,23 @@ impl<'a> Sink<'a> {
     #[inline]
     pub fn fields(&mut self) -> Fields {
         self.output.pool.pop().unwrap_or_default()
+    }
+
+    /// Room for the body of a message that begins in this packet (0 where that is
+    /// not known), where it is to be kept.
+    #[inline]
+    pub fn body(&mut self, packet: u64) -> Option<Box<Kept>> {
+        if self.wants.bodies { self.kept(packet) } else { None }
+    }
+
+    #[inline(never)]
+    fn kept(&mut self, packet: u64) -> Option<Box<Kept>> {
+        let bodies = &self.limits.bodies;
+        bodies.takes(packet).then(|| {
+            let new = || Arc::new(Budget::new(bodies.total / SHARDS));
+            let budget = Arc::clone(self.output.budget.get_or_insert_with(new));
+            Box::new(Kept::new(bodies.limit, Some(budget)))
+        })
     }
 
     /// A transaction of which nothing is known yet, in a box that is reused

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 
 use super::{Decision, Filter};
 use crate::analyze::report::fixture::{Placed, everything};
-use crate::analyze::report::jsonl;
+use crate::analyze::report::{Parts, jsonl};
 
 /// Values of which an expression is put together, by their types.
 const NUMBERS: &[&str] = &[
@@ -151,7 +151,7 @@ fn cel_value(json: &Json) -> CelValue {
 fn known() -> Vec<(Placed, serde_json::Map<String, Json>)> {
     let with_line = |placed: Placed| {
         let mut line = Vec::new();
-        jsonl::write(&placed.item(), true, &mut line);
+        jsonl::write(&placed.item(), Parts { headers: true, bodies: false }, &mut line);
         let fields = serde_json::from_slice(&line).expect("a line of jsonl");
         (placed, fields)
     };

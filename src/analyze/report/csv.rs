@@ -6,13 +6,13 @@
 //! on is spelled out. A value that was not seen is an empty field without
 //! quotes, an empty text is `""`.
 
-use super::Item;
 use super::write::{is_plain, push_address, push_time, push_u64, text_of};
+use super::{Id, Item};
 use crate::analyze::owner::Process;
 use crate::time::Timestamp;
 
 /// The columns: the names are those of `jsonl`, gRPC's prefixed with `grpc.`.
-pub const COLUMNS: [&str; 36] = [
+pub const COLUMNS: [&str; 37] = [
     "protocol",
     "client",
     "server",
@@ -49,6 +49,7 @@ pub const COLUMNS: [&str; 36] = [
     "server_process",
     "client_container",
     "server_container",
+    "id",
 ];
 
 /// Appends the header row.
@@ -108,6 +109,7 @@ pub fn write(item: &Item<'_>, out: &mut Vec<u8>) {
     for process in ends {
         row.text(process.and_then(|process| process.container.as_deref()).map(str::as_bytes));
     }
+    row.id(item.id());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -176,6 +178,14 @@ impl Row<'_> {
         self.comma();
         self.out.push(b'"');
         push_address(self.out, address);
+        self.out.push(b'"');
+    }
+
+    /// In quotes, as `12.30` is no number.
+    fn id(&mut self, id: Id) {
+        self.comma();
+        self.out.push(b'"');
+        id.push(self.out);
         self.out.push(b'"');
     }
 

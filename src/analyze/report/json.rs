@@ -15,7 +15,15 @@ use super::write::push_u_escape;
 /// # Errors
 /// What `out` returns.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let plain = serde_json::to_string_pretty(report).map_err(io::Error::from)?;
+    pretty(report, out)
+}
+
+/// Writes a document, indented, with a line feed at the end.
+///
+/// # Errors
+/// What `out` returns.
+pub(super) fn pretty(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    let plain = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
     let mut text = Vec::with_capacity(plain.len() + 1);
     push_escaped(&plain, &mut text);
     text.push(b'\n');

@@ -18,11 +18,13 @@ pub mod fold;
 pub mod format;
 pub mod har;
 pub mod html;
+pub mod id;
 pub mod json;
 pub mod jsonl;
 pub mod log;
 pub mod model;
 pub mod route;
+pub mod show;
 pub mod sorter;
 pub mod text;
 mod write;
@@ -38,6 +40,7 @@ use std::net::SocketAddr;
 pub use aggregate::{Aggregate, By, Sort};
 pub use destination::{Destination, Destinations};
 pub use format::{Format, Formats, UnknownFormat};
+pub use id::{Id, NoId};
 pub use log::{LogKind, LogLine};
 pub use model::Report;
 pub use sorter::{SortError, SortKey, Sorter};
@@ -60,14 +63,22 @@ pub fn write_begin(format: Format, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a transaction in a format of [`Format::TRANSACTIONS`]. `headers`
-/// says whether jsonl has lists of header and trailer fields; har has them.
+/// What a line has of a message besides what is always there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parts {
+    /// Lists of header and trailer fields in jsonl; har has them.
+    pub headers: bool,
+    /// Bodies, in jsonl and har.
+    pub bodies: bool,
+}
+
+/// Appends a transaction in a format of [`Format::TRANSACTIONS`].
 #[inline]
-pub fn write_transaction(format: Format, item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
+pub fn write_transaction(format: Format, item: &Item<'_>, parts: Parts, out: &mut Vec<u8>) {
     match format {
-        Format::Jsonl => jsonl::write(item, headers, out),
+        Format::Jsonl => jsonl::write(item, parts, out),
         Format::Csv => csv::write(item, out),
-        Format::Har => har::write(item, out),
+        Format::Har => har::write(item, parts.bodies, out),
         Format::Text | Format::Json | Format::Html | Format::Log => {}
     }
 }

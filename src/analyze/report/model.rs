@@ -350,6 +350,8 @@ pub struct Sample {
     pub outcome: String,
     /// How much of it was seen.
     pub completeness: String,
+    /// Its name for `perisco show`.
+    pub id: String,
 }
 
 /// Transactions that failed in the same way.

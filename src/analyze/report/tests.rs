@@ -6,7 +6,7 @@ use super::*;
 use crate::analyze::transaction::{Message, Transaction};
 
 /// The field names of a line, in the documented order.
-const FIELDS: [&str; 31] = [
+const FIELDS: [&str; 32] = [
     "protocol",
     "client",
     "server",
@@ -38,6 +38,7 @@ const FIELDS: [&str; 31] = [
     "attributes",
     "process",
     "container",
+    "id",
 ];
 
 fn report_of(items: &[Placed], flows: &[FlowTotals], capture: CaptureTotals) -> Report {
@@ -50,7 +51,7 @@ fn report_of(items: &[Placed], flows: &[FlowTotals], capture: CaptureTotals) -> 
 fn lines(headers: bool) -> String {
     let mut out = Vec::new();
     for placed in everything() {
-        jsonl::write(&placed.item(), headers, &mut out);
+        jsonl::write(&placed.item(), Parts { headers, bodies: false }, &mut out);
     }
     String::from_utf8(out).unwrap()
 }
@@ -67,7 +68,7 @@ fn jsonl_without_headers() {
 
 #[test]
 fn jsonl_fields_come_in_the_documented_order() {
-    for (headers, count) in [(true, 31), (false, 27)] {
+    for (headers, count) in [(true, 32), (false, 28)] {
         for line in lines(headers).lines() {
             let parsed: Json = serde_json::from_str(line).unwrap();
             assert_eq!(parsed.as_object().unwrap().len(), count);
@@ -329,7 +330,7 @@ proptest! {
         }).collect();
         for placed in &all {
             let mut out = Vec::new();
-            jsonl::write(&placed.item(), true, &mut out);
+            jsonl::write(&placed.item(), Parts { headers: true, bodies: false }, &mut out);
             let line = String::from_utf8(out).unwrap();
             prop_assert!(line.ends_with('\n') && !line.trim_end_matches('\n').chars().any(char::is_control));
             let parsed: Json = serde_json::from_str(&line).unwrap();

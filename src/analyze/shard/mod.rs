@@ -277,6 +277,11 @@ impl Shard {
         self.ended.push(id);
     }
 
+    /// Bodies that were cut because all of them together had what they may.
+    pub fn cut_bodies(&self) -> u64 {
+        self.output.budget.as_ref().map_or(0, |budget| budget.struck())
+    }
+
     /// Whether the round has left something for all shards together to order:
     /// new connections, lines, events or what somebody looks at.
     pub fn has_told(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::analyze::options::Options;
 use crate::analyze::owner::Process;
 use crate::analyze::packet::flags;
 use crate::analyze::report::log::LogKind;
-use crate::analyze::report::{Aggregate, FlowTotals, Format, Item, write_transaction};
+use crate::analyze::report::{Aggregate, FlowTotals, Format, Item, Parts, write_transaction};
 use crate::analyze::watch::Watched;
 use crate::time::Timestamp;
 
@@ -206,9 +206,10 @@ fn report_item(
 
 #[inline]
 fn write_lines(item: &Item<'_>, options: &Options, lines: &mut TransactionLines) {
+    let parts = Parts { headers: options.headers, bodies: options.bodies };
     for (format, lines) in Format::TRANSACTIONS.into_iter().zip(lines) {
         if options.formats.has(format) {
-            write_transaction(format, item, options.headers, &mut lines.bytes);
+            write_transaction(format, item, parts, &mut lines.bytes);
             lines.keys.push((item.sort_key(), lines.bytes.len()));
         }
     }

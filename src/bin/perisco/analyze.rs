@@ -1,15 +1,16 @@
 //! `perisco analyze`: its flags, and nothing but their way to the library.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use perisco::analyze::filter::Filter;
+use perisco::analyze::kept::Keeping;
 use perisco::analyze::limits::Limits;
 use perisco::analyze::options::Options;
 use perisco::analyze::pipeline::{self, Analysis, AnalyzeError, Control};
@@ -23,7 +24,7 @@ use crate::filter::FilterArgs;
 use crate::outputs::{self, Output, Target};
 use crate::progress::Progress;
 use crate::stop;
-use crate::values;
+use crate::values::{self, ColorArg};
 
 /// Report every HTTP/1.1, HTTP/2 and gRPC transaction of a capture.
 ///
@@ -54,6 +55,12 @@ pub struct Args {
     /// Leave header and trailer lists out of jsonl and html
     #[arg(short = 'q', long)]
     no_headers: bool,
+
+    /// Keep the bodies of messages, in jsonl and har: of each the first LIMIT bytes as
+    /// transferred [default of LIMIT: 64KiB]
+    #[arg(long, value_name = "LIMIT", num_args = 0..=1, require_equals = true,
+        default_missing_value = "64KiB", value_parser = values::bytes)]
+    bodies: Option<usize>,
 
     /// Threads, of which one decompresses where the capture is compressed [default: one per core]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -96,13 +103,6 @@ pub struct Args {
     limits: LimitArgs,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ColorArg {
-    Auto,
-    Always,
-    Never,
-}
-
 #[derive(ClapArgs)]
 struct LimitArgs {
     /// Connections tracked at once
@@ -140,10 +140,14 @@ struct LimitArgs {
     /// Bytes of decoder state over all connections
     #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     state_bytes_total: Option<usize>,
+
+    /// Bytes kept of all bodies at once (--bodies)
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
+    bodies_total: Option<usize>,
 }
 
 impl LimitArgs {
-    fn limits(&self) -> Limits {
+    fn limits(&self, bodies: Option<usize>) -> Limits {
         let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         let default = Limits::default();
         Limits {
@@ -156,6 +160,11 @@ impl LimitArgs {
             pending_per_flow: self.max_pending.unwrap_or(default.pending_per_flow).max(1),
             state_bytes_per_flow: self.state_bytes.unwrap_or(default.state_bytes_per_flow),
             state_bytes_total: self.state_bytes_total.unwrap_or(default.state_bytes_total),
+            bodies: Keeping {
+                limit: bodies.unwrap_or(default.bodies.limit),
+                total: self.bodies_total.unwrap_or(default.bodies.total),
+                only: None,
+            },
         }
     }
 }
@@ -166,6 +175,9 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     let options = options(&args, &targets);
     let filter = args.filter.filter(&args.files, options.formats.has(Format::Log))?;
     let options = Options { filter, ..options };
+    if options.bodies && !options.wants().bodies {
+        eprintln!("perisco: --bodies is for jsonl and har, and none of them is written");
+    }
     let stop = stop::flag()?;
     let inputs: Vec<Input> =
         args.files.iter().map(|path| Input::from_arg(path.as_os_str())).collect();
@@ -208,10 +220,11 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
 fn options(args: &Args, targets: &[Target]) -> Options {
     let default = Options::default();
     Options {
-        limits: args.limits.limits(),
+        limits: args.limits.limits(args.bodies),
         threads: args.threads.map_or(default.threads, usize::from),
         formats: targets.iter().map(|target| target.format).collect(),
         headers: !args.no_headers,
+        bodies: args.bodies.is_some(),
         conformance: args.conformance,
         filter: Filter::default(),
         by: args.by,
@@ -226,14 +239,7 @@ fn options(args: &Args, targets: &[Target]) -> Options {
 fn style(args: &Args, output: &Output) -> Style {
     let mut style = if output.is_stdout { Style::for_stdout() } else { Style::default() };
     style.rows = args.top.unwrap_or(style.rows);
-    style.color = match args.color {
-        ColorArg::Always => true,
-        ColorArg::Never => false,
-        ColorArg::Auto => {
-            let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            output.is_stdout && io::stdout().is_terminal() && !no_color
-        }
-    };
+    style.color = args.color.decide(output.is_stdout);
     style
 }
 

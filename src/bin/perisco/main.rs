@@ -14,6 +14,7 @@ mod outputs;
 mod progress;
 #[cfg(feature = "record")]
 mod record;
+mod show;
 mod stop;
 mod values;
 
@@ -34,6 +35,7 @@ enum Command {
     Analyze(Box<analyze::Args>),
     Cat(cat::Args),
     Open(open::Args),
+    Show(show::Args),
     #[cfg(feature = "record")]
     Record(Box<record::Args>),
     #[cfg(feature = "record")]
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Analyze(args) => analyze::main(*args),
         Command::Cat(args) => cat::main(args),
         Command::Open(args) => open::main(args),
+        Command::Show(args) => show::main(args),
         #[cfg(feature = "record")]
         Command::Record(args) => record::main(*args),
         #[cfg(feature = "record")]

@@ -1,4 +1,33 @@
-//! Values of flags that several subcommands take: sizes.
+//! Values of flags that several subcommands take: sizes, and when to use colours.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+
+/// When text has colours.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorArg {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// In any case.
+    Always,
+    /// In no case.
+    Never,
+}
+
+impl ColorArg {
+    /// Whether text has colours that goes to standard output, or elsewhere.
+    pub fn decide(self, to_stdout: bool) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
+                let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                to_stdout && std::io::stdout().is_terminal() && !no_color
+            }
+        }
+    }
+}
 
 /// Bytes with an optional unit: 65536, 64k, 64KiB, 4M, 1GiB (powers of 1024),
 /// 64kB, 4MB (powers of 1000).

@@ -132,9 +132,12 @@ impl Exchange {
 
     /// Counts body bytes, seen or known to be missing.
     #[inline]
-    pub fn body(&mut self, direction: Direction, data: &[u8]) {
+    pub fn body(&mut self, direction: Direction, data: &[u8], at: Option<Timestamp>) {
         if let Some(message) = self.message(direction) {
             message.body_bytes += data.len() as u64;
+            if let Some(body) = &mut message.body {
+                body.data(data, at);
+            }
         }
         if let Some(call) = &mut self.call {
             call.data(direction, data);
@@ -148,9 +151,19 @@ impl Exchange {
             message.body_bytes = message.body_bytes.saturating_add(len);
             // Until the next piece nobody knows who paused, or how long.
             message.piece = None;
+            if let Some(body) = &mut message.body {
+                body.gap(Some(len));
+            }
         }
         if let Some(call) = &mut self.call {
             call.gap(direction, len);
+        }
+    }
+
+    /// Bytes of a body are missing, and how many is not known.
+    pub fn body_lost(&mut self, direction: Direction) {
+        if let Some(body) = self.message(direction).and_then(|message| message.body.as_mut()) {
+            body.gap(None);
         }
     }
 

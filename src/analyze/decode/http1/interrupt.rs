@@ -126,8 +126,12 @@ impl Http1 {
 
     /// Bytes are missing where the next message, or the end of this one, may be.
     fn gap_outside(&mut self, direction: Direction, out: &mut Sink<'_>) {
+        let coded = matches!(self.half(direction).state, State::Chunked(_));
         if let Some(exchange) = self.pairing.current(direction) {
             exchange.gap = true;
+            if coded {
+                exchange.body_lost(direction);
+            }
         }
         match self.half(direction).state {
             State::Head => self.salvage(direction, None, None, out),

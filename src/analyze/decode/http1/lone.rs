@@ -146,7 +146,7 @@ impl Http1 {
         input: &[u8],
         out: &mut Sink<'_>,
     ) -> Option<usize> {
-        self.lone.as_ref().filter(|lone| lone.method == Method::Other)?;
+        self.lone.as_ref().filter(|lone| lone.method == Method::Other && !out.wants.bodies)?;
         let (line, rest) = scan::status_line(input)?;
         let mut facts = Facts::default();
         let len = memo::read(rest, &mut facts)?;

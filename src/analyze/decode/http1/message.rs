@@ -127,8 +127,8 @@ impl Http1 {
         out: &mut Sink<'_>,
     ) -> Option<usize> {
         let len = whole_body(line, facts, rest.get(section..)?)?;
-        if out.wants.log || !self.pairing.is_plain() || matches!(self.halves[0].state, State::Hold)
-        {
+        let simple = !out.wants.log && !out.wants.bodies && self.pairing.is_plain();
+        if !simple || matches!(self.halves[0].state, State::Hold) {
             return None;
         }
         let head = kept_lines(rest, section, out);
@@ -153,6 +153,7 @@ impl Http1 {
         let mut exchange = Exchange::new(version.protocol(), out);
         let message = exchange.begin(Direction::ToServer, out.fields(), mark);
         request_texts(message, method, target, facts.host);
+        message.body = out.body(mark.packet);
         if out.wants.headers || facts.grpc {
             head.fields.keep(&mut message.head);
         }
@@ -180,7 +181,7 @@ impl Http1 {
         let StatusLine { version, status, .. } = head.line;
         out.event(Direction::ToClient, mark.start, || log::response(head));
         if matches!(status, 100 | 102..=199) {
-            self.pairing.interim();
+            self.interim(head, mark, out);
             return self.ready(Direction::ToClient);
         }
         let kept = if out.wants.headers { out.fields() } else { Fields::default() };
@@ -188,6 +189,7 @@ impl Http1 {
         let known = exchange.call.is_some();
         let message = exchange.begin(Direction::ToClient, kept, mark);
         message.status = Some(status);
+        message.body = out.body(mark.packet);
         if out.wants.headers || facts.grpc || known {
             head.fields.keep(&mut message.head);
         }

@@ -18,6 +18,7 @@ mod body;
 mod exchange;
 mod half;
 mod head;
+mod interim;
 mod interrupt;
 mod log;
 mod lone;
@@ -345,7 +346,7 @@ impl Http1 {
     fn body(&mut self, direction: Direction, at: Option<Timestamp>, data: &[u8]) {
         if let Some(exchange) = self.pairing.current(direction) {
             exchange.seen(direction, at);
-            exchange.body(direction, data);
+            exchange.body(direction, data, at);
         }
     }
 

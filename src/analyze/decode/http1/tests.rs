@@ -64,7 +64,7 @@ impl Run {
             decoder: (PROTOCOL.decoder)(late),
             output: Output::default(),
             limits: Limits::default(),
-            wants: Wants { headers: true, log: true, conformance: false },
+            wants: Wants { headers: true, log: true, conformance: false, bodies: false },
             packet: 0,
         }
     }

@@ -312,6 +312,9 @@ impl Connection {
         side.seen(seen);
         if let Some(message) = &mut side.message {
             message.body_bytes += bytes.len() as u64;
+            if let Some(body) = &mut message.body {
+                body.data(bytes, seen.last);
+            }
         }
         let ends = last && head.has(END_STREAM);
         if let Some(call) = &mut stream.call {
@@ -345,6 +348,10 @@ impl Connection {
         side.loss = side.loss.or(Some(Loss::Gap));
         if let Some(message) = &mut side.message {
             message.body_bytes += bytes;
+            if let Some(body) = &mut message.body {
+                // Of padding nobody knows how much it was.
+                body.gap((!padded).then_some(bytes));
+            }
         }
     }
 
@@ -363,7 +370,11 @@ impl Connection {
         }
         if side.message.is_none() {
             // The head was missed, and maybe DATA.
-            side.message = Some(Message { head: out.fields(), ..Message::default() });
+            let (head, mut body) = (out.fields(), out.body(0));
+            if let (Some(body), Some(_)) = (&mut body, loss) {
+                body.gap(None);
+            }
+            side.message = Some(Message { head, body, ..Message::default() });
             match loss {
                 Some(_) => side.loss = loss,
                 None => stream.anomaly("http2-data-before-headers"),

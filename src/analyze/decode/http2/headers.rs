@@ -11,7 +11,7 @@ use crate::analyze::decode::http2::framer::Seen;
 use crate::analyze::decode::http2::log;
 use crate::analyze::decode::http2::stream::{LIMIT_HEAD, Loss, Place, Stream};
 use crate::analyze::decode::{Direction, Sink};
-use crate::analyze::transaction::Message;
+use crate::analyze::transaction::{INTERIM, Message};
 
 /// A header block that HPACK cannot decode.
 const MALFORMED_BLOCK: &str = "http2-malformed-header-block";
@@ -230,6 +230,11 @@ impl Connection {
         let response = direction == Direction::ToClient;
         if response && matches!(status, Some(100..=199)) && !block.end_stream {
             stream.informational += 1;
+            if out.wants.bodies && stream.interim.len() < INTERIM {
+                let head = std::mem::take(&mut decoded.message);
+                let (start, end) = (block.seen.first, block.seen.last);
+                stream.interim.push(Message { start, end, ..head });
+            }
             return None;
         }
         if stream.side(direction).ended {
@@ -248,6 +253,9 @@ impl Connection {
                     stream.anomaly("http2-no-pseudo-header");
                 }
                 stream.head(direction, block.seen, decoded);
+                if let Some(message) = &mut stream.side(direction).message {
+                    message.body = out.body(block.seen.packet);
+                }
             }
             Place::Trailers | Place::Unknown => {
                 if !side.head && side.loss.is_none() {

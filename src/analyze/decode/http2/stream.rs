@@ -59,6 +59,11 @@ impl Side {
 
     /// Bytes of it may be missing from here on; after its end, RST_STREAM.
     pub fn lost(&mut self) {
+        if !self.ended
+            && let Some(body) = self.message.as_mut().and_then(|message| message.body.as_mut())
+        {
+            body.gap(None);
+        }
         self.loss = Some(Loss::Gap);
         self.may_have_ended = !self.ended;
         // Until the next piece nobody knows who paused, or how long.
@@ -116,6 +121,8 @@ pub struct Stream {
     pub pushed: bool,
     /// Interim responses (1xx).
     pub informational: u64,
+    /// Their heads, where they are kept.
+    pub interim: Vec<Message>,
     /// What was odd.
     pub anomalies: Vec<&'static str>,
     /// Bytes that are counted for it.
@@ -131,6 +138,7 @@ impl Stream {
             call: None,
             pushed: false,
             informational: 0,
+            interim: Vec::new(),
             anomalies: Vec::new(),
             charged: 0,
         }
@@ -189,6 +197,7 @@ impl Stream {
             _ => None,
         };
         let [request, response] = &mut self.sides;
+        t.interim.append(&mut self.interim);
         t.request = request.message.take();
         t.response = response.message.take();
         if !response.ended && response.head {

@@ -244,5 +244,6 @@ pub fn sample(item: &Item<'_>) -> Sample {
         grpc_status: transaction.grpc.as_ref().map(|grpc| grpc.status_name()),
         outcome: transaction.outcome.name().to_owned(),
         completeness: transaction.completeness.name().to_owned(),
+        id: item.id().to_string(),
     }
 }

@@ -4,9 +4,10 @@
 //! The archive is one JSON document, but its entries come one by one and are
 //! sorted as lines are. What an archive has no place for is in fields that
 //! begin with `_`, named as in [`jsonl`], and what it demands and
-//! nobody saw is empty, 0 or -1 with a comment that says so. Bodies are not in
-//! it.
+//! nobody saw is empty, 0 or -1 with a comment that says so. Bodies are in it where
+//! they are kept.
 
+mod bodies;
 mod cookies;
 mod url;
 
@@ -66,7 +67,7 @@ pub fn write_end(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Appends an entry, with [`SEPARATOR`] before it.
-pub fn write(item: &Item<'_>, out: &mut Vec<u8>) {
+pub fn write(item: &Item<'_>, bodies: bool, out: &mut Vec<u8>) {
     let transaction = item.transaction;
     let mut remarks = Remarks::default();
     out.extend_from_slice(SEPARATOR);
@@ -75,8 +76,8 @@ pub fn write(item: &Item<'_>, out: &mut Vec<u8>) {
     let timings = Timings::new(transaction);
     out.extend_from_slice(b"\",\"time\":");
     push_milliseconds(out, timings.total());
-    request(item, out);
-    response(transaction, out);
+    request(item, bodies, out);
+    response(transaction, bodies, out);
     out.extend_from_slice(b",\"cache\":{}");
     timings.write(out);
     out.extend_from_slice(b",\"serverIPAddress\":\"");
@@ -215,7 +216,7 @@ fn version(transaction: &Transaction) -> &'static str {
     }
 }
 
-fn request(item: &Item<'_>, out: &mut Vec<u8>) {
+fn request(item: &Item<'_>, bodies: bool, out: &mut Vec<u8>) {
     let transaction = item.transaction;
     let mut remarks = Remarks::default();
     let message = transaction.request.as_ref();
@@ -245,6 +246,9 @@ fn request(item: &Item<'_>, out: &mut Vec<u8>) {
     url::query(path.unwrap_or_default(), out);
     out.extend_from_slice(b"],\"headersSize\":-1,\"bodySize\":");
     push_or_minus(out, message.map(|m| m.body_bytes));
+    if bodies && let Some(message) = message {
+        bodies::post_data(message, out);
+    }
     let wire = [("_scheme", scheme), ("_authority", authority), ("_path", path)];
     for (name, value) in wire {
         out.extend_from_slice(b",\"");
@@ -259,7 +263,7 @@ fn request(item: &Item<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn response(transaction: &Transaction, out: &mut Vec<u8>) {
+fn response(transaction: &Transaction, bodies: bool, out: &mut Vec<u8>) {
     let message = transaction.response.as_ref();
     let head = message.map(|m| &m.head);
     let mut remarks = Remarks::default();
@@ -278,12 +282,18 @@ fn response(transaction: &Transaction, out: &mut Vec<u8>) {
     out.extend_from_slice(b"],\"headers\":[");
     headers(head, out);
     out.extend_from_slice(b"],\"content\":{\"size\":");
-    let encoding = head.and_then(|head| head.value("content-encoding"));
-    let is_plain = encoding.is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
-    push_or_minus(out, message.filter(|_| is_plain).map(|m| m.body_bytes));
+    let text = message.filter(|_| bodies).and_then(bodies::Text::of);
+    let size = |message: &Message| match &text {
+        Some(text) => text.size(),
+        None => bodies::is_plain(message).then_some(message.body_bytes),
+    };
+    push_or_minus(out, message.and_then(size));
     let value = |name| head.and_then(|head| head.value(name)).unwrap_or_default();
     out.extend_from_slice(b",\"mimeType\":");
     push_json(out, value("content-type"));
+    if let Some(text) = &text {
+        text.write(out);
+    }
     out.extend_from_slice(b"},\"redirectURL\":");
     push_json(out, value("location"));
     out.extend_from_slice(b",\"headersSize\":-1,\"bodySize\":");
@@ -347,4 +357,7 @@ fn own_fields(item: &Item<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"_attributes\":");
     jsonl::attributes(transaction, out);
     jsonl::owners([b",\"_process\":", b",\"_container\":"], item, out);
+    out.extend_from_slice(b",\"_id\":\"");
+    item.id().push(out);
+    out.push(b'"');
 }

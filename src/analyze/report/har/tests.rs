@@ -13,7 +13,7 @@ fn archive(items: &[Placed], capture: CaptureTotals) -> String {
     let mut aggregate = Aggregate::default();
     for placed in items {
         aggregate.add(&placed.item());
-        write(&placed.item(), &mut out);
+        write(&placed.item(), false, &mut out);
     }
     if out.len() > begin {
         out.drain(begin..begin + SEPARATOR.len());

@@ -80,13 +80,11 @@ pub fn list(page: &mut Html, title: &str, examples: &[Example]) {
         name(page, example);
         put!(
             page,
-            " <span class=\"who\">{} → {}, connection #{}",
+            " <span class=\"who\">{} → {}, {}</span></li>",
             sample.client,
             sample.server,
-            sample.connection
+            sample.id
         );
-        sample.stream.iter().for_each(|stream| put!(page, ", stream {}", stream));
-        put!(page, "</span></li>");
     }
     put!(page, "</ul>");
 }
@@ -134,6 +132,7 @@ fn facts(page: &mut Html, example: &Example) {
     fact(page, "client", &end(&sample.client, client));
     fact(page, "server", &end(&sample.server, server));
     let stream = sample.stream.map_or(String::new(), |stream| format!(", stream {stream}"));
+    fact(page, "id", &sample.id);
     fact(page, "connection", &format!("#{}{stream}, {}", sample.connection, sample.protocol));
     fact(page, "outcome", &sample.outcome);
     fact(page, "seen", &sample.completeness);

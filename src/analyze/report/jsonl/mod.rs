@@ -3,21 +3,22 @@
 //! The fields, their order and their meaning are documented in
 //! `docs/output.md` and stay; new ones are added at the end.
 
+pub(super) mod bodies;
 mod ends;
 mod lines;
 
-use super::Item;
 use super::write::{
     TIME, push_json, push_json_or_null, push_json_text, push_number, push_u64, quoted_time,
 };
+use super::{Item, Parts};
 use crate::analyze::fields::{Field, Fields};
 use crate::analyze::owner::Process;
 use crate::analyze::transaction::{Grpc, Message, Transaction, Value};
 use crate::time::Timestamp;
 
-/// Appends a transaction as one line, its line feed included. `headers` says
-/// whether the four lists of header and trailer fields are written.
-pub fn write(item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
+/// Appends a transaction as one line, its line feed included, with the four lists
+/// of header and trailer fields and with bodies where `parts` says so.
+pub fn write(item: &Item<'_>, parts: Parts, out: &mut Vec<u8>) {
     let transaction = item.transaction;
     out.reserve(LINE_BYTES);
     out.extend_from_slice(b"{\"protocol\":\"");
@@ -38,7 +39,7 @@ pub fn write(item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
     }
     times(transaction, out);
     sizes(transaction, out);
-    if headers {
+    if parts.headers {
         write_headers(transaction, out);
     }
     out.extend_from_slice(b",\"outcome\":\"");
@@ -46,6 +47,14 @@ pub fn write(item: &Item<'_>, headers: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"completeness\":\"");
     out.extend_from_slice(transaction.completeness.name().as_bytes());
     remarks(item, out);
+    out.extend_from_slice(b",\"id\":\"");
+    item.id().push(out);
+    if parts.bodies {
+        out.push(b'"');
+        bodies::write(transaction, out);
+        return out.extend_from_slice(b"}\n");
+    }
+    out.extend_from_slice(b"\"}\n");
 }
 
 /// Room for a line without headers: no need to grow the buffer within it.
@@ -58,7 +67,7 @@ pub(super) fn comma(index: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Anomalies and all that follows them. Most have none: a constant.
+/// Anomalies and all that follows them up to the container. Most have none: a constant.
 fn remarks(item: &Item<'_>, out: &mut Vec<u8>) {
     let transaction = item.transaction;
     let none = transaction.anomalies.is_empty() && transaction.attributes.is_empty();
@@ -66,7 +75,7 @@ fn remarks(item: &Item<'_>, out: &mut Vec<u8>) {
     if none && item.interface.is_none() && item.comment.is_none() && !processes {
         out.extend_from_slice(
             b"\",\"anomalies\":[],\"interface\":null,\"comment\":null,\"attributes\":{},\
-              \"process\":null,\"container\":null}\n",
+              \"process\":null,\"container\":null",
         );
         return;
     }
@@ -79,7 +88,6 @@ fn remarks(item: &Item<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"attributes\":");
     attributes(transaction, out);
     owners([b",\"process\":", b",\"container\":"], item, out);
-    out.extend_from_slice(b"}\n");
 }
 
 fn request_line(transaction: &Transaction, out: &mut Vec<u8>) {

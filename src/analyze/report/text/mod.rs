@@ -6,7 +6,7 @@
 pub(super) mod names;
 mod sections;
 mod spark;
-mod style;
+pub(super) mod style;
 mod table;
 pub(super) mod units;
 
@@ -41,7 +41,7 @@ pub fn render(report: &Report, style: Style) -> String {
 
 /// The text in ASCII, as wide as it was: a terminal that knows no UTF-8 could
 /// take its bytes for control characters.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let mark = match c {

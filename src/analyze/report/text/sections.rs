@@ -363,7 +363,7 @@ impl Page {
             return;
         }
         self.title("Slowest");
-        let mut table = Table::new("transaction", &["latency", "total", "status", "at", "conn"])
+        let mut table = Table::new("transaction", &["latency", "total", "status", "at", "id"])
             .more(&["seen", "client", "server"]);
         for sample in &report.slowest {
             let nanos = |nanos: Option<u64>| Cell::new(nanos.map_or("?".to_owned(), duration));
@@ -373,7 +373,7 @@ impl Page {
                 nanos(sample.duration_ns),
                 Cell::painted(status(sample), Paint::Yellow, failed),
                 Cell::new(offset(sample.start, report.capture.first)),
-                Cell::new(format!("#{}", sample.connection)),
+                Cell::new(sample.id.clone()),
                 Cell::painted(
                     sample.completeness.clone(),
                     Paint::Yellow,
@@ -403,7 +403,7 @@ impl Page {
             if let Some(sample) = failure.samples.first() {
                 let at = offset(sample.start, report.capture.first);
                 let name = escape(&sample_name(sample));
-                table.note(format!("first {at} on #{}: {name}", sample.connection));
+                table.note(format!("first {at}, {}: {name}", sample.id));
             }
         }
         self.table(table);

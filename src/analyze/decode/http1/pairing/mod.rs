@@ -31,6 +31,7 @@ use std::collections::VecDeque;
 use super::exchange::{Exchange, Method, Part};
 use crate::analyze::decode::rest::Rest;
 use crate::analyze::decode::{Direction, End, Sink};
+use crate::analyze::transaction::{INTERIM, Message};
 use crate::time::{Timestamp, latest};
 
 pub use doubt::Doubt;
@@ -72,6 +73,8 @@ pub struct Pairing {
     pipelined: bool,
     /// Interim responses since the last final one.
     interim: u64,
+    /// Their heads, where they are kept.
+    interim_heads: Vec<Message>,
     /// Packet of the last byte of the last request.
     last_packet: u64,
     memory: usize,
@@ -188,6 +191,13 @@ impl Pairing {
         self.interim += 1;
     }
 
+    /// Keeps the head of one.
+    pub fn keep_interim(&mut self, head: Message) {
+        if self.interim_heads.len() < INTERIM {
+            self.interim_heads.push(head);
+        }
+    }
+
     /// Whether nothing is open, awaited or in doubt.
     #[inline]
     pub fn is_idle(&self) -> bool {
@@ -278,6 +288,9 @@ impl Pairing {
         };
         exchange.parts[1] = Part::Open;
         exchange.informational = std::mem::take(&mut self.interim);
+        if exchange.informational > 0 {
+            exchange.transaction.interim.append(&mut self.interim_heads);
+        }
         exchange
     }
 
