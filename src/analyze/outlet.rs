@@ -13,7 +13,7 @@ use crate::analyze::report::log::LogLine;
 use crate::analyze::report::sorter::{SortError, Sorter};
 use crate::analyze::report::{Destinations, Format, write_begin};
 use crate::analyze::shard::{Lines, LogEvent, Shard};
-use crate::analyze::watch::{Progress, Watch, Watched};
+use crate::analyze::watch::{Coverage, Progress, Watch, Watched};
 use crate::time::{Timestamp, earliest};
 
 /// Bytes of sorted lines kept in memory before they go to a temporary file, as
@@ -200,6 +200,11 @@ impl<'a, 'w> Outlet<'a, 'w> {
             self.watched.append(&mut lock(shard).watched);
         }
         self.watched.sort_by_key(Watched::sort_key);
+        if watch.wants_coverage() {
+            let mut coverage = Coverage::default();
+            self.shards.iter().for_each(|shard| coverage.add(lock(shard).coverage()));
+            watch.coverage(&coverage);
+        }
         watch.round(&mut self.watched, &now.progress());
         self.watched.clear();
     }

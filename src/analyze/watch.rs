@@ -96,9 +96,42 @@ pub struct Progress {
     pub damaged: u64,
 }
 
+/// How much of the payload was there when a round was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// TCP payload bytes that were captured, connections still open included.
+    pub payload_bytes: u64,
+    /// TCP payload bytes known to have been sent and not in the capture.
+    pub gap_bytes: u64,
+    /// Gaps that these are in.
+    pub gaps: u64,
+    /// How often a limit has cost something.
+    pub limits: u64,
+}
+
+impl Coverage {
+    /// Adds what a connection or a shard came to.
+    pub fn add(&mut self, other: Self) {
+        let sums = [&mut self.payload_bytes, &mut self.gap_bytes, &mut self.gaps, &mut self.limits];
+        let more = [other.payload_bytes, other.gap_bytes, other.gaps, other.limits];
+        sums.into_iter().zip(more).for_each(|(sum, more)| *sum = sum.saturating_add(more));
+    }
+}
+
 /// Somebody who looks on.
 pub trait Watch {
     /// A round is done. Takes the transactions that have finished, in the order
     /// of their starts; what is left in the list is dropped.
     fn round(&self, finished: &mut Vec<Watched>, progress: &Progress);
+
+    /// Whether it wants to be told the coverage before the round: all connections
+    /// are looked at for that, so not after every round.
+    fn wants_coverage(&self) -> bool {
+        false
+    }
+
+    /// The coverage, where it was wanted.
+    fn coverage(&self, coverage: &Coverage) {
+        let _ = coverage;
+    }
 }

@@ -28,6 +28,7 @@ use crate::analyze::owner::Owners;
 use crate::analyze::packet::flags;
 use crate::analyze::reassembly::half::{Fit, Half, PayloadRef, Placed, differ};
 use crate::analyze::reassembly::seq::SeqNum;
+use crate::analyze::watch::Coverage;
 use crate::time::{Timestamp, earliest, latest};
 
 /// A segment as the shards get it: everything but the payload's bytes.
@@ -234,6 +235,16 @@ impl Flow {
     /// Address and port of one end.
     pub fn end(&self, side: Side) -> SocketAddr {
         self.ends[side.index()]
+    }
+
+    /// How much of its payload was there so far.
+    pub fn coverage(&self) -> Coverage {
+        Coverage {
+            payload_bytes: self.halves.iter().map(|half| half.counts.bytes).sum(),
+            gap_bytes: self.counts.gap_bytes.into_iter().sum(),
+            gaps: self.counts.gaps.into_iter().sum(),
+            limits: 0,
+        }
     }
 
     /// One direction.

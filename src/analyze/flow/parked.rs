@@ -16,6 +16,7 @@ use crate::analyze::owner::Owners;
 use crate::analyze::reassembly::half::{COPY_NANOS, Half, HalfCounts};
 use crate::analyze::reassembly::seq::SeqNum;
 use crate::analyze::round::REMEMBERED;
+use crate::analyze::watch::Coverage;
 use crate::time::Timestamp;
 
 /// A connection that is quiet.
@@ -253,6 +254,18 @@ impl Parked {
     /// Whether it has been without a packet for too long.
     pub fn is_idle(&self, now: Option<Timestamp>, limit: i64) -> bool {
         self.last.zip(now).is_some_and(|(last, now)| now.since(last) > limit)
+    }
+
+    /// How much of its payload was there.
+    pub fn coverage(&self) -> Coverage {
+        let told = self.kept.as_ref().and_then(|kept| kept.told.as_deref());
+        let (gap_bytes, gaps) = told.map_or(([0; 3], [0; 3]), |told| (told.gap_bytes, told.gaps));
+        Coverage {
+            payload_bytes: self.bytes.into_iter().map(u64::from).sum(),
+            gap_bytes: gap_bytes.into_iter().sum(),
+            gaps: gaps.into_iter().sum(),
+            limits: 0,
+        }
     }
 
     /// Bytes of its decoder.

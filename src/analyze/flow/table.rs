@@ -319,6 +319,14 @@ impl FlowTable {
         }
     }
 
+    /// All flows that have not been removed, closed ones too, likewise.
+    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Flow(flow) => Some(&**flow),
+            _ => None,
+        })
+    }
+
     /// All connections that are parked, in the order of their slots.
     pub fn all_parked(&self) -> impl Iterator<Item = (FlowId, &Parked)> {
         self.slots.iter().zip(0..).filter_map(|(slot, index)| match slot {

@@ -46,7 +46,7 @@ pub use model::Report;
 pub use sorter::{SortError, SortKey, Sorter};
 pub use text::Style;
 pub(in crate::analyze) use text::{escape, must_be_spelled};
-pub(super) use write::text_of;
+pub use write::text_of;
 
 use crate::analyze::filter::{Filter, Selection, Window};
 use crate::analyze::owner::Process;
@@ -104,7 +104,7 @@ pub fn write_end(
 }
 
 /// An address as reports write it: "ip:port", IPv6 in brackets.
-pub(super) fn address_text(address: SocketAddr) -> String {
+pub fn address_text(address: SocketAddr) -> String {
     let mut out = Vec::new();
     write::push_address(&mut out, address);
     text_of(&out)

@@ -28,7 +28,7 @@ use crate::analyze::report::log::LogKind;
 use crate::analyze::report::sorter::SortKey;
 use crate::analyze::report::{Aggregate, Format};
 use crate::analyze::round::{Payloads, Round};
-use crate::analyze::watch::Watched;
+use crate::analyze::watch::{Coverage, Watched};
 use crate::time::{Timestamp, earliest};
 
 /// A line of the event log and where it stands in the order of packets.
@@ -352,5 +352,15 @@ impl Shard {
             .min();
         let pending = self.pending.iter().filter_map(|p| p.finished.transaction.rank()).min();
         earliest(open, pending)
+    }
+
+    /// How much of the payload was there so far: looks at every connection.
+    pub fn coverage(&self) -> Coverage {
+        let mut coverage = self.aggregate.coverage();
+        self.table.flows().for_each(|flow| coverage.add(flow.coverage()));
+        self.table.all_parked().for_each(|(_, parked)| coverage.add(parked.coverage()));
+        let limits = self.limits.iter().map(|(_, times)| times).sum();
+        coverage.add(Coverage { limits, ..Coverage::default() });
+        coverage
     }
 }

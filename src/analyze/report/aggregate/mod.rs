@@ -46,6 +46,7 @@ use super::model::{
 use super::route::Routes;
 use super::{BoundTotals, CaptureTotals, FilterTotals, FlowTotals, Item};
 use crate::analyze::transaction::{Completeness, Outcome};
+use crate::analyze::watch::Coverage;
 use crate::time::{Timestamp, earliest};
 
 /// Slowest transactions shown unless the user asks for another number.
@@ -199,6 +200,17 @@ impl Aggregate {
         for (way, packet, text) in &flow.findings {
             let key = (flow.connection, *packet, *way, text.clone(), flow.client, flow.server);
             self.keep_finding(key);
+        }
+    }
+
+    /// How much of the payload of connections added so far was there.
+    pub fn coverage(&self) -> Coverage {
+        let Flows { payload_bytes_to_server, payload_bytes_to_client, .. } = self.flows;
+        Coverage {
+            payload_bytes: payload_bytes_to_server.saturating_add(payload_bytes_to_client),
+            gap_bytes: self.gaps.iter().fold(0, |sum, gap| sum.saturating_add(gap.bytes)),
+            gaps: self.gaps.iter().map(|gap| gap.count).sum(),
+            limits: 0,
         }
     }
 

@@ -8,7 +8,7 @@ mod sections;
 mod spark;
 pub(super) mod style;
 mod table;
-pub(super) mod units;
+pub mod units;
 
 use std::io::{self, Write};
 
