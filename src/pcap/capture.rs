@@ -34,6 +34,13 @@ pub enum Input {
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// What is open already: a file, or a pipe of this process.
+    Open {
+        /// What to call it in messages.
+        name: String,
+        /// From its current position.
+        file: File,
+    },
     /// Bytes in memory (tests, fuzzing).
     Bytes {
         /// What to call it in messages.
@@ -61,7 +68,9 @@ impl Input {
         match self {
             Self::Path(path) => path.display().to_string(),
             Self::Stdin => "-".to_owned(),
-            Self::Bytes { name, .. } | Self::Reader { name, .. } => name.clone(),
+            Self::Open { name, .. } | Self::Bytes { name, .. } | Self::Reader { name, .. } => {
+                name.clone()
+            }
         }
     }
 }
@@ -213,6 +222,7 @@ fn open_source(
     let (file, is_path) = match input {
         Input::Path(path) => (File::open(path), true),
         Input::Stdin => (std::io::stdin().as_fd().try_clone_to_owned().map(File::from), false),
+        Input::Open { file, .. } => (Ok(file), false),
         Input::Bytes { bytes, .. } => {
             let size = bytes.len();
             let source = match u32::try_from(size) {

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{self, Pid, Signal, WaitOptions};
 
@@ -27,19 +27,19 @@ pub struct Held {
 }
 
 impl Held {
-    /// Starts it, stopped.
+    /// Starts it, stopped. A quiet one reads nothing, and nobody hears what it says.
     ///
     /// # Errors
     ///
     /// This binary cannot be run again, or was killed at once.
-    pub fn start(words: &[OsString]) -> io::Result<Self> {
+    pub fn start(words: &[OsString], quiet: bool) -> io::Result<Self> {
         let name = words.first().map(|word| word.to_string_lossy().into_owned());
-        let child = Command::new("/proc/self/exe")
-            .arg0("perisco")
-            .arg(HOLD)
-            .arg("--")
-            .args(words)
-            .spawn()?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("perisco").arg(HOLD).arg("--").args(words);
+        if quiet {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        let child = command.spawn()?;
         let pid = Pid::from_child(&child);
         let status = process::waitpid(Some(pid), WaitOptions::UNTRACED)?;
         if !status.is_some_and(|(_, status)| status.stopped()) {

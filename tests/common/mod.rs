@@ -16,6 +16,7 @@ pub mod model;
 pub mod recording;
 pub mod streams;
 pub mod synth;
+pub mod tmux;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

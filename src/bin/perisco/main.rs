@@ -16,6 +16,8 @@ mod progress;
 mod record;
 mod show;
 mod stop;
+#[cfg(feature = "top")]
+mod top;
 mod values;
 
 use std::process::ExitCode;
@@ -36,6 +38,10 @@ enum Command {
     Cat(cat::Args),
     Open(open::Args),
     Show(show::Args),
+    #[cfg(feature = "top")]
+    Top(Box<top::Args>),
+    #[cfg(not(feature = "top"))]
+    Top(NoTop),
     #[cfg(feature = "record")]
     Record(Box<record::Args>),
     #[cfg(feature = "record")]
@@ -45,12 +51,29 @@ enum Command {
     HoldExec(record::HoldArgs),
 }
 
+/// Not in this build: it was made without the feature `top`.
+#[cfg(not(feature = "top"))]
+#[derive(clap::Args)]
+struct NoTop {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    _any: Vec<std::ffi::OsString>,
+}
+
+/// How to get it.
+#[cfg(not(feature = "top"))]
+const NO_TOP: &str = "this perisco was built without top: build it with the feature `top` \
+                      (cargo install --path . --features top)";
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Analyze(args) => analyze::main(*args),
         Command::Cat(args) => cat::main(args),
         Command::Open(args) => open::main(args),
         Command::Show(args) => show::main(args),
+        #[cfg(feature = "top")]
+        Command::Top(args) => top::main(*args),
+        #[cfg(not(feature = "top"))]
+        Command::Top(_) => Err(anyhow::anyhow!(NO_TOP)),
         #[cfg(feature = "record")]
         Command::Record(args) => record::main(*args),
         #[cfg(feature = "record")]

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,10 +43,19 @@ impl Progress {
     }
 }
 
+/// Standard output or a pipe, as messages call it.
+fn stream(out: BorrowedFd<'_>) -> Result<(Option<PathBuf>, PathBuf, File), WriteError> {
+    let path = PathBuf::from("-");
+    match out.try_clone_to_owned() {
+        Ok(out) => Ok((None, path, File::from(out))),
+        Err(source) => Err(WriteError::Create { path, source }),
+    }
+}
+
 /// The file being written and those before it.
 #[derive(Debug)]
 pub struct Files {
-    /// None is standard output.
+    /// None is standard output or a pipe.
     pattern: Option<PathBuf>,
     rotates: bool,
     force: bool,
@@ -76,13 +85,8 @@ impl Files {
                 let out = open(&path, options.force)?;
                 (Some(pattern.clone()), path, out)
             }
-            Output::Stdout => {
-                let path = PathBuf::from("-");
-                let out = io::stdout().as_fd().try_clone_to_owned();
-                let out =
-                    out.map_err(|source| WriteError::Create { path: path.clone(), source })?;
-                (None, path, File::from(out))
-            }
+            Output::Stdout => stream(io::stdout().as_fd())?,
+            Output::Pipe(pipe) => stream(pipe.as_fd())?,
         };
         let is_file = out.metadata().is_ok_and(|found| found.is_file());
         let written = Written {

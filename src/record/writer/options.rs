@@ -1,15 +1,19 @@
 //! What the writer is asked to do, validated by the caller.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the recording goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Output {
     /// A file, or with rotation the pattern of the files' names.
     File(PathBuf),
     /// Standard output, flushed at every [`tick`](super::Writer::tick).
     Stdout,
+    /// A pipe of this process to somebody who reads along, likewise flushed.
+    Pipe(Arc<OwnedFd>),
 }
 
 /// How the recording is compressed.
@@ -62,7 +66,7 @@ impl WriteOptions {
     pub fn new(output: Output) -> Self {
         let compression = match output {
             Output::File(_) => Compression::Zstd { level: 1 },
-            Output::Stdout => Compression::None,
+            Output::Stdout | Output::Pipe(_) => Compression::None,
         };
         Self {
             output,

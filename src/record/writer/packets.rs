@@ -88,7 +88,7 @@ impl Packets {
             packet_limit: options.packet_limit,
             rotate_size: options.rotate_size,
             rotate_time: options.rotate_time.map(nanos),
-            flush_always: options.output == super::options::Output::Stdout,
+            flush_always: !matches!(options.output, super::options::Output::File(_)),
             both_ends: options.both_ends,
             told_lost: 0,
             losses: Vec::new(),

@@ -41,6 +41,25 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
 
+    #[command(flatten)]
+    live: LiveArgs,
+
+    #[command(flatten, next_help_heading = "Files")]
+    files: FileArgs,
+
+    /// Only errors and losses on standard error
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Also say what libbpf said
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+}
+
+/// What is recorded and how: the flags of all commands that record.
+#[derive(ClapArgs)]
+#[group(id = "live")]
+pub struct LiveArgs {
     /// How to watch: `perisco doctor` says what this kernel grants
     #[arg(long, value_enum, default_value_t = BackEndArg::Auto)]
     backend: BackEndArg,
@@ -51,20 +70,9 @@ pub struct Args {
     #[command(flatten, next_help_heading = "How long")]
     until: UntilArgs,
 
-    #[command(flatten, next_help_heading = "Files")]
-    files: FileArgs,
-
     /// Buffer between kernel and recorder, rounded up to a power of two
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = crate::values::bytes)]
     buffer: usize,
-
-    /// Only errors and losses on standard error
-    #[arg(short, long)]
-    pub quiet: bool,
-
-    /// Also say what libbpf said
-    #[arg(short, long, conflicts_with = "quiet")]
-    pub verbose: bool,
 
     /// Record this command and its children until it ends
     #[arg(last = true, value_name = "COMMAND")]
@@ -90,6 +98,7 @@ enum RoleArg {
 }
 
 #[derive(ClapArgs)]
+#[group(id = "recorded")]
 struct FilterArgs {
     /// Processes, with the children they start
     #[arg(short, long, value_name = "PID", value_delimiter = ',')]
@@ -133,6 +142,7 @@ struct FilterArgs {
 }
 
 #[derive(ClapArgs)]
+#[group(id = "until-when")]
 struct UntilArgs {
     /// Stop after this time, e.g. 30s, 5m; a bare number is seconds
     #[arg(short, long, value_name = "TIME", value_parser = values::time)]
@@ -198,37 +208,10 @@ impl Args {
         {
             bail!("--keep needs --rotate-size or --rotate-time: without them there is one file");
         }
-        let settings = Settings {
-            choice: match self.backend {
-                BackEndArg::Auto => Choice::Auto,
-                BackEndArg::Socket => Choice::Socket,
-                BackEndArg::Cgroup => Choice::Cgroup,
-            },
-            buffer_bytes: self.buffer_bytes()?,
-            snaplen: self.files.snaplen,
-            call_bytes: 0,
-            both_ends: self.files.both_ends,
-            filter: self.filter.filter()?,
-        };
-        Ok(Options {
-            settings,
-            write: self.write_options()?,
-            targets: Targets {
-                containers: self.filter.container.clone(),
-                cgroups: self.filter.cgroup.clone(),
-            },
-            duration: self.until.duration,
-            command: self.command.clone(),
-        })
-    }
-
-    /// The kernel takes powers of two, from a page on.
-    fn buffer_bytes(&self) -> anyhow::Result<u32> {
-        let size = self.buffer.max(PAGE_BYTES).checked_next_power_of_two();
-        match size.and_then(|size| u32::try_from(size).ok()) {
-            Some(size) => Ok(size),
-            None => bail!("--buffer: at most 2GiB are possible"),
-        }
+        let mut options = self.live.options(self.write_options()?)?;
+        options.settings.snaplen = self.files.snaplen;
+        options.settings.both_ends = self.files.both_ends;
+        Ok(options)
     }
 
     fn write_options(&self) -> anyhow::Result<WriteOptions> {
@@ -256,9 +239,50 @@ impl Args {
             force: files.force,
             both_ends: files.both_ends,
             snaplen: files.snaplen,
-            packet_limit: self.until.count,
             ..WriteOptions::new(output)
         })
+    }
+}
+
+impl LiveArgs {
+    /// The library's options for a recording that is written so.
+    pub fn options(&self, write: WriteOptions) -> anyhow::Result<Options> {
+        let settings = Settings {
+            choice: match self.backend {
+                BackEndArg::Auto => Choice::Auto,
+                BackEndArg::Socket => Choice::Socket,
+                BackEndArg::Cgroup => Choice::Cgroup,
+            },
+            buffer_bytes: self.buffer_bytes()?,
+            filter: self.filter.filter()?,
+            ..Settings::default()
+        };
+        Ok(Options {
+            settings,
+            write: WriteOptions { packet_limit: self.until.count, ..write },
+            targets: Targets {
+                containers: self.filter.container.clone(),
+                cgroups: self.filter.cgroup.clone(),
+            },
+            duration: self.until.duration,
+            command: self.command.clone(),
+            quiet_command: false,
+        })
+    }
+
+    /// The command that is to be recorded.
+    #[cfg(feature = "top")]
+    pub fn command(&self) -> &[OsString] {
+        &self.command
+    }
+
+    /// The kernel takes powers of two, from a page on.
+    fn buffer_bytes(&self) -> anyhow::Result<u32> {
+        let size = self.buffer.max(PAGE_BYTES).checked_next_power_of_two();
+        match size.and_then(|size| u32::try_from(size).ok()) {
+            Some(size) => Ok(size),
+            None => bail!("--buffer: at most 2GiB are possible"),
+        }
     }
 }
 

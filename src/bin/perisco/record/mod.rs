@@ -16,6 +16,10 @@ use perisco::record::command;
 use perisco::record::run::{Control, Note};
 
 pub use args::Args;
+#[cfg(feature = "top")]
+pub use args::LiveArgs;
+#[cfg(feature = "top")]
+pub use summary::lost_lines;
 
 use crate::stop;
 

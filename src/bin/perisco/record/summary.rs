@@ -118,6 +118,12 @@ fn hints(summary: &Summary, output: &str) {
     eprintln!("perisco: HTTP/2 was seen: wireshark {} {output}", rules.join(" "));
 }
 
+/// What is missing, and why; one line each.
+#[cfg(feature = "top")]
+pub fn lost_lines(outcome: &Outcome) -> Vec<String> {
+    lost(&outcome.counters, &outcome.summary)
+}
+
 /// What is missing in the file, and why; one line each.
 fn lost(counters: &Counters, summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
