@@ -1,4 +1,4 @@
-//! What `json` and `jsonl` write against their schemas in `docs/schema/`.
+//! What `json` and `jsonl` of analyses and `json` of comparisons write against their schemas in `docs/schema/`.
 //!
 //! Published schemas are open, since new names may come. Here they are closed:
 //! what is written and what they list must be the same, so that neither changes
@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use common::{analyze, cases, options};
+use perisco::analyze::diff::{self, Order, Rule, compare};
 use perisco::analyze::filter::{Filter, Window};
 use perisco::analyze::options::Options;
 use perisco::analyze::report::{By, Format, model};
@@ -122,6 +123,29 @@ fn asked_for() -> (String, String) {
     ("with flags".to_owned(), String::from_utf8(bytes).expect("UTF-8"))
 }
 
+/// Comparisons of captures with others: with filters, loss, new and vanished endpoints,
+/// rules that were passed, held and neither.
+fn diffs() -> Vec<(String, Value)> {
+    let rules = ["new > 0", "p99 > +1%", "errors > 1000", "p50 < -1%"];
+    let rules = rules.map(|rule| rule.parse::<Rule>().expect("a rule"));
+    let cases = cases();
+    let report = |index: usize, filter: Filter| {
+        let options = Options { compared: true, filter, ..options(Format::Json, 1) };
+        let case = cases.get(index % cases.len()).expect("a case");
+        (case.name.clone(), analyze(vec![Input::Path(case.capture.clone())], &options).analysis)
+    };
+    let pair = |index: usize| {
+        let window = Window::new(Some("+0s".parse().expect("a bound")), None, None);
+        let filter = Filter::new(Some("status != 404"), Some(window)).expect("a filter");
+        let (name, before) = report(index, filter);
+        let (other, after) = report(index + index % 3, Filter::default());
+        let diff =
+            compare(&before.report, &after.report, Order::Worst, &rules, index.is_multiple_of(2));
+        (format!("{name} and {other}"), serde_json::to_value(diff).expect("JSON"))
+    };
+    (0..cases.len()).map(pair).collect()
+}
+
 fn reports() -> Vec<(String, Value)> {
     let all = std::iter::once(asked_for()).chain(written(Format::Json, "json_report"));
     all.map(|(name, text)| (name, serde_json::from_str(&text).expect("JSON"))).collect()
@@ -143,8 +167,20 @@ fn every_report_is_as_the_schema_says() {
 }
 
 #[test]
+fn every_comparison_is_as_the_schema_says() {
+    let validator = closed("diff-1");
+    let diffs = diffs();
+    diffs.iter().for_each(|(name, diff)| check(&validator, name, diff));
+    assert_eq!(published("diff-1")["properties"]["schema"]["const"], diff::model::SCHEMA);
+    // All that there is came up.
+    for path in ["/rules/0/failed/0", "/edges/new/0", "/edges/vanished/0", "/caveats/0"] {
+        assert!(diffs.iter().any(|(_, diff)| diff.pointer(path).is_some()), "no {path}");
+    }
+}
+
+#[test]
 fn schemas_demand_all_that_they_list() {
-    for name in ["jsonl-transaction-1", "json-report-1"] {
+    for name in ["jsonl-transaction-1", "json-report-1", "diff-1"] {
         let mut objects = 0;
         each_object(&mut published(name), &mut |object| {
             objects += 1;
@@ -169,6 +205,11 @@ fn changes_do_not_go_unnoticed() {
     let (_, line) = lines().into_iter().find(|(_, line)| !line["grpc"].is_null()).expect("a call");
     let reports = reports();
     let [(_, asked), .., (_, report)] = &reports[..] else { panic!("no reports") };
+    let diffs = diffs();
+    let has = |path: &str| {
+        let mut there = diffs.iter().filter(|(_, diff)| diff.pointer(path).is_some());
+        &there.next().unwrap_or_else(|| panic!("no {path}")).1
+    };
     for (schema, value, path) in [
         ("jsonl-transaction-1", &line, ""),
         ("jsonl-transaction-1", &line, "/grpc"),
@@ -183,6 +224,16 @@ fn changes_do_not_go_unnoticed() {
         ("json-report-1", asked, "/filter/since"),
         ("json-report-1", asked, "/groups"),
         ("json-report-1", asked, "/groups/rows/0"),
+        ("diff-1", has(""), ""),
+        ("diff-1", has(""), "/counts"),
+        ("diff-1", has(""), "/after"),
+        ("diff-1", has(""), "/before/filter/since"),
+        ("diff-1", has("/caveats/0"), "/caveats/0"),
+        ("diff-1", has("/endpoints/0"), "/endpoints/0"),
+        ("diff-1", has("/endpoints/0"), "/endpoints/0/p99"),
+        ("diff-1", has("/edges/new/0"), "/edges/new/0"),
+        ("diff-1", has("/rules/0"), "/rules/0"),
+        ("diff-1", has("/rules/0/failed/0"), "/rules/0/failed/0"),
     ] {
         let validator = closed(schema);
         assert!(validator.is_valid(value), "{schema}");
@@ -193,7 +244,10 @@ fn changes_do_not_go_unnoticed() {
             change(object.expect("an object"));
             validator.is_valid(&value)
         };
-        assert!(!changed(&|object| drop(object.insert("new".into(), json!(1)))), "{path}");
+        assert!(
+            !changed(&|object| drop(object.insert("never heard of".into(), json!(1)))),
+            "{path}"
+        );
         for name in object.keys().filter(|name| !OPTIONAL.contains(&name.as_str())) {
             assert!(!changed(&|object| drop(object.remove(name))), "{path}/{name} has gone");
             let other = json!([[{"of": "another type"}]]);

@@ -6,6 +6,7 @@
 pub mod body;
 mod crew;
 pub mod decode;
+pub mod diff;
 pub mod feed;
 pub mod fields;
 pub mod filter;

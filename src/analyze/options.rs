@@ -32,6 +32,8 @@ pub struct Options {
     pub sort: Sort,
     /// How many rows "slowest" and the like have.
     pub top: usize,
+    /// Whether the report is to be compared with another one.
+    pub compared: bool,
     /// Whether somebody looks on: set by [`watch`](crate::analyze::pipeline::watch).
     pub watched: bool,
 }
@@ -62,7 +64,8 @@ impl Options {
         let aggregate = Aggregate::new(self.top)
             .grouped(self.by, self.sort)
             .routed(&self.routes)
-            .timed(self.formats.has(Format::Text));
+            .timed(self.formats.has(Format::Text))
+            .compared(self.compared);
         match self.formats.has(Format::Html) {
             true => aggregate.detailed(self.top, self.headers),
             false => aggregate,
@@ -84,6 +87,7 @@ impl Default for Options {
             sort: Sort::default(),
             routes: Routes::default(),
             top: 10,
+            compared: false,
             watched: false,
         }
     }

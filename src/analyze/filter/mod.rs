@@ -32,6 +32,7 @@ use value::{Value, Why};
 
 pub use convert::duration;
 pub use problem::Problem;
+pub(super) use problem::nearest;
 pub use window::{Bound, Ends, Window};
 
 /// What a run reports; all of it, by default.

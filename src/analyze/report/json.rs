@@ -15,14 +15,17 @@ use super::write::push_u_escape;
 /// # Errors
 /// What `out` returns.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    pretty(report, out)
+    write_document(report, out)
 }
 
-/// Writes a document, indented, with a line feed at the end.
+/// Writes any value, indented, with a line feed at the end.
 ///
 /// # Errors
-/// What `out` returns.
-pub(super) fn pretty(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+/// What `out` returns, and where the value cannot be JSON.
+pub(in crate::analyze) fn write_document(
+    value: &impl Serialize,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let plain = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
     let mut text = Vec::with_capacity(plain.len() + 1);
     push_escaped(&plain, &mut text);

@@ -255,6 +255,10 @@ pub struct Percentiles {
     pub max_ns: u64,
 }
 
+/// Latencies of a class of at most 1 % (or 64 ns): the lowest value of the class in
+/// nanoseconds, and how many there are. Classes are the same in all reports.
+pub type ClassCount = (u64, u64);
+
 /// Transactions that do the same.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Endpoint {
@@ -274,6 +278,10 @@ pub struct Endpoint {
     /// What a page shows besides; None where none is asked for.
     #[serde(skip)]
     pub detail: Option<Box<EndpointDetail>>,
+    /// Latencies by class, lowest first, for a comparison; empty where none is
+    /// asked for.
+    #[serde(skip)]
+    pub latencies: Vec<ClassCount>,
 }
 
 /// Transactions by something that they have in common.

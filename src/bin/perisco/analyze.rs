@@ -21,7 +21,7 @@ use perisco::analyze::report::{
 use perisco::pcap::{Capture, Input, OpenOptions};
 
 use crate::filter::FilterArgs;
-use crate::outputs::{self, Output, Target};
+use crate::outputs::{self, Ended, Output, Target, finish};
 use crate::progress::Progress;
 use crate::stop;
 use crate::values::{self, ColorArg};
@@ -103,8 +103,9 @@ pub struct Args {
     limits: LimitArgs,
 }
 
+/// Flags of limits.
 #[derive(ClapArgs)]
-struct LimitArgs {
+pub struct LimitArgs {
     /// Connections tracked at once
     #[arg(long, value_name = "N")]
     max_flows: Option<usize>,
@@ -147,7 +148,8 @@ struct LimitArgs {
 }
 
 impl LimitArgs {
-    fn limits(&self, bodies: Option<usize>) -> Limits {
+    /// The limits, by default where no flag says another one.
+    pub fn limits(&self, bodies: Option<usize>) -> Limits {
         let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         let default = Limits::default();
         Limits {
@@ -192,7 +194,7 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     let progress = Progress::new(&capture, !args.no_progress);
     let tick = |position| progress.tick(position);
     let control = Control { stop: &stop, progress: &tick };
-    let styles: Vec<_> = outputs.iter().map(|output| style(&args, output)).collect();
+    let styles: Vec<_> = outputs.iter().map(|output| output.style(args.color, args.top)).collect();
     let destinations = outputs.iter_mut().zip(&styles);
     let destinations =
         destinations.map(|(out, style)| Destination::new(out.format, out).colored(style.color));
@@ -235,14 +237,6 @@ fn options(args: &Args, targets: &[Target]) -> Options {
     }
 }
 
-/// How text and log look there.
-fn style(args: &Args, output: &Output) -> Style {
-    let mut style = if output.is_stdout { Style::for_stdout() } else { Style::default() };
-    style.rows = args.top.unwrap_or(style.rows);
-    style.color = args.color.decide(output.is_stdout);
-    style
-}
-
 fn render(
     analysis: &Analysis,
     options: &Options,
@@ -255,56 +249,6 @@ fn render(
         writeln!(out, "\nConformance\n  nothing that a real HTTP/2 endpoint would have refused")?;
     }
     Ok(())
-}
-
-/// What became of it, the worst last.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Ended {
-    Whole,
-    /// Something is missing.
-    Part,
-    Nothing,
-}
-
-impl Ended {
-    /// The worse of both.
-    fn and(self, other: Self) -> Self {
-        self.max(other)
-    }
-
-    fn code(self) -> ExitCode {
-        ExitCode::from(self as u8)
-    }
-}
-
-/// Ends all outputs, and says on standard error which could not be written.
-fn finish(outputs: Vec<Output>, errors: Vec<Option<io::Error>>) -> Ended {
-    let (mut failed, mut whole) = (false, Vec::new());
-    let to_stdout = outputs.iter().any(|output| output.is_stdout);
-    let count = outputs.len();
-    for (output, error) in outputs.into_iter().zip(errors) {
-        let name = output.name.clone();
-        match error.map_or_else(|| output.finish(), Err) {
-            Ok(()) => whole.push(name),
-            // A reader of our output that has seen enough is no error.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            Err(error) => {
-                failed = true;
-                let name = if name == "-" { "standard output" } else { &name };
-                eprintln!("perisco: cannot write {name}: {error}");
-            }
-        }
-    }
-    match failed {
-        false => {
-            if !to_stdout && whole.len() == count {
-                outputs::note(&whole);
-            }
-            Ended::Whole
-        }
-        true if whole.is_empty() => Ended::Nothing,
-        true => Ended::Part,
-    }
 }
 
 /// Says on standard error what no summary says, and what it came to.

@@ -14,16 +14,16 @@ pub struct FilterArgs {
     /// Report only transactions of which this is true, in CEL:
     /// 'status >= 500 || latency > duration("1s")'
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true)]
-    expression: Option<String>,
+    pub expression: Option<String>,
 
     /// Report only transactions that began at this time or later: RFC 3339, 15:17[:26]
     /// (UTC, the capture's first day), +30s from its beginning or -5m from its end
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    since: Option<Bound>,
+    pub since: Option<Bound>,
 
     /// Report only transactions that began at this time or earlier
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    until: Option<Bound>,
+    pub until: Option<Bound>,
 }
 
 impl FilterArgs {

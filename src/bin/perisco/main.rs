@@ -2,10 +2,11 @@
 //!
 //! Exit codes: 0 all was read and reported or passed on; 1 the input was damaged
 //! or the work was cut short, and what could be read was; 2 the
-//! arguments or the input cannot be used at all.
+//! arguments or the input cannot be used at all. Those of `diff` are in `diff.rs`.
 
 mod analyze;
 mod cat;
+mod diff;
 #[cfg(feature = "record")]
 mod doctor;
 mod filter;
@@ -36,6 +37,7 @@ struct Cli {
 enum Command {
     Analyze(Box<analyze::Args>),
     Cat(cat::Args),
+    Diff(Box<diff::Args>),
     Open(open::Args),
     Show(show::Args),
     #[cfg(feature = "top")]
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Analyze(args) => analyze::main(*args),
         Command::Cat(args) => cat::main(args),
+        Command::Diff(args) => diff::main(*args),
         Command::Open(args) => open::main(args),
         Command::Show(args) => show::main(args),
         #[cfg(feature = "top")]

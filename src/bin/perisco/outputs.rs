@@ -11,11 +11,14 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use flate2::write::GzEncoder;
-use perisco::analyze::report::Format;
+use perisco::analyze::report::{Format, Style};
 use tempfile::TempPath;
+
+use crate::values::ColorArg;
 
 /// Buffer of an output: lines are small, writes should not be.
 const BUFFER: usize = 256 << 10;
@@ -143,6 +146,14 @@ pub struct Output {
 }
 
 impl Output {
+    /// How text and log look in it, with so many rows in the main table.
+    pub fn style(&self, color: ColorArg, rows: Option<usize>) -> Style {
+        let mut style = if self.is_stdout { Style::for_stdout() } else { Style::default() };
+        style.rows = rows.unwrap_or(style.rows);
+        style.color = color.decide(self.is_stdout);
+        style
+    }
+
     /// Opens all outputs.
     ///
     /// # Errors
@@ -247,8 +258,61 @@ fn beside(path: &Path) -> io::Result<Opened> {
     Ok((Box::new(file), Some((temporary, place))))
 }
 
+/// What became of it, the worst last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ended {
+    /// Nothing is missing.
+    Whole,
+    /// Something is missing.
+    Part,
+    /// There is nothing.
+    Nothing,
+}
+
+impl Ended {
+    /// The worse of both.
+    pub fn and(self, other: Self) -> Self {
+        self.max(other)
+    }
+
+    /// The exit code of the command.
+    pub fn code(self) -> ExitCode {
+        ExitCode::from(self as u8)
+    }
+}
+
+/// Ends all outputs, and says on standard error which could not be written.
+pub fn finish(outputs: Vec<Output>, errors: Vec<Option<io::Error>>) -> Ended {
+    let (mut failed, mut whole) = (false, Vec::new());
+    let to_stdout = outputs.iter().any(|output| output.is_stdout);
+    let count = outputs.len();
+    for (output, error) in outputs.into_iter().zip(errors) {
+        let name = output.name.clone();
+        match error.map_or_else(|| output.finish(), Err) {
+            Ok(()) => whole.push(name),
+            // A reader of our output that has seen enough is no error.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => {
+                failed = true;
+                let name = if name == "-" { "standard output" } else { &name };
+                eprintln!("perisco: cannot write {name}: {error}");
+            }
+        }
+    }
+    match failed {
+        false => {
+            if !to_stdout && whole.len() == count {
+                note(&whole);
+            }
+            Ended::Whole
+        }
+        true if whole.is_empty() => Ended::Nothing,
+        true => Ended::Part,
+    }
+}
+
 /// Says on a terminal what was written where, when nothing came out there.
-pub fn note(outputs: &[String]) {
+fn note(outputs: &[String]) {
     if !outputs.is_empty() && io::stderr().is_terminal() {
         eprintln!("perisco: wrote {}", outputs.join(", "));
     }

@@ -145,6 +145,8 @@ pub struct Endpoints {
     numbers: bool,
     /// Whether it is full and nothing could be done about it.
     is_full: bool,
+    /// Whether the report has latencies by class.
+    pub compared: bool,
 }
 
 impl Endpoints {
@@ -158,6 +160,7 @@ impl Endpoints {
             routes: Routes::default(),
             numbers: false,
             is_full: false,
+            compared: false,
         }
     }
 
@@ -384,8 +387,9 @@ impl Endpoints {
                 let [host, method, path] = key.borrow().parts.map(|part| part.map(text_of));
                 let (host, service) = if key.grpc { (None, host) } else { (host, None) };
                 let protocol = key.protocol.to_owned();
+                let latencies = if self.compared { stats.latencies() } else { Vec::new() };
                 let figures = stats.figures(span_ns);
-                Endpoint { protocol, host, service, method, path, figures, detail }
+                Endpoint { protocol, host, service, method, path, figures, detail, latencies }
             })
             .collect();
         endpoints.sort_by(|a, b| {

@@ -3,7 +3,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::analyze::report::model::Percentiles;
+use crate::analyze::report::model::{ClassCount, Percentiles};
 
 /// Values kept exactly before they are counted by class. Counts take some
 /// 4 KB, this 512 bytes, and most endpoints of a scan are seen once.
@@ -153,6 +153,19 @@ impl Latency {
         octaves
     }
 
+    /// How many there are in each class that has some, lowest first.
+    pub fn classes(&self) -> Vec<ClassCount> {
+        if self.counts.is_empty() {
+            let mut classes: Vec<_> = self.few.iter().map(|nanos| class::of(*nanos)).collect();
+            classes.sort_unstable();
+            let runs = classes.chunk_by(|a, b| a == b);
+            let lowest = |run: &[usize]| run.first().copied().map_or(0, class::lowest);
+            return runs.map(|run| (lowest(run), run.len() as u64)).collect();
+        }
+        let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        counts.map(|(class, count)| (class::lowest(class), u64::from(*count))).collect()
+    }
+
     /// The counts as a histogram; None while there are few values.
     fn histogram(&self) -> Option<Histogram<u32>> {
         if self.counts.is_empty() {
@@ -218,6 +231,22 @@ mod tests {
         }
         let p = latency.percentiles().unwrap();
         assert_eq!((p.count, p.p50_ns, p.p90_ns, p.max_ns), (3, 20, 30, 30));
+    }
+
+    /// Few or many, the classes are the same, so that reports can be compared.
+    #[test]
+    fn classes_do_not_depend_on_how_many_there_are() {
+        let values = [1_000_000, 5, 1_003_000, 2_000_000, 70, 2_000_000];
+        let mut latency = Latency::default();
+        values.iter().for_each(|nanos| latency.add(Value::new(*nanos)));
+        let few = latency.classes();
+        assert_eq!(few.iter().map(|(_, count)| count).collect::<Vec<_>>(), [&1, &1, &2, &2]);
+        for _ in 0..FEW {
+            values.iter().for_each(|nanos| latency.add(Value::new(*nanos)));
+        }
+        let times = FEW as u64 + 1;
+        let many: Vec<_> = few.iter().map(|(lowest, count)| (*lowest, count * times)).collect();
+        assert_eq!(latency.classes(), many);
     }
 
     #[test]

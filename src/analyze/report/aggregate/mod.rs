@@ -128,6 +128,12 @@ impl Aggregate {
         Self { endpoints: self.endpoints.routed(routes.clone()), ..self }
     }
 
+    /// The same whose endpoints have their latencies by class in the report.
+    pub fn compared(mut self, wanted: bool) -> Self {
+        self.endpoints.compared = wanted;
+        self
+    }
+
     /// The same that also gathers what only a page shows; `headers` says whether
     /// transactions carry their header fields.
     pub fn detailed(self, top: usize, headers: bool) -> Self {

@@ -1,7 +1,7 @@
 //! Sums over transactions.
 
 use super::latency::{Latency, Value};
-use crate::analyze::report::model::Figures;
+use crate::analyze::report::model::{ClassCount, Figures};
 use crate::analyze::transaction::{Message, Outcome, Transaction};
 
 /// What of a transaction is added up, worked out once for all sums.
@@ -68,6 +68,11 @@ impl Stats {
     /// How many latencies there are in each octave.
     pub fn octaves(&self) -> Vec<u64> {
         self.latency.octaves()
+    }
+
+    /// How many latencies there are in each class.
+    pub fn latencies(&self) -> Vec<ClassCount> {
+        self.latency.classes()
     }
 
     /// The figures of the report, for a capture of that many nanoseconds.

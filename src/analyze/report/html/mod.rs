@@ -23,7 +23,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod transactions;
-mod writer;
+pub(in crate::analyze) mod writer;
 
 use std::io::{self, Write};
 
@@ -52,7 +52,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 pub fn render(report: &Report) -> String {
     let dated = report.capture.span_ns.is_none_or(|span| span > DAY);
     let mut page = Html::new(dated);
-    open(&mut page, report);
+    open(&mut page, &summary::title(report), Some(SCRIPT));
     summary::head(&mut page, report, &sections(report));
     put!(page, "<main id=\"main\">");
     coverage::write(&mut page, report);
@@ -95,19 +95,21 @@ fn sections(report: &Report) -> Vec<(&'static str, &'static str)> {
     sections.into_iter().filter(|(there, ..)| *there).map(|(_, id, name)| (id, name)).collect()
 }
 
-/// Everything before the page's own head. The policy allows the two constants
-/// by their hashes and nothing else: no network, no other script, no style of
-/// an element.
-fn open(page: &mut Html, report: &Report) {
+/// Everything before a page's own head. The policy allows the style and the script, where
+/// there is one, by their hashes and nothing else: no network, no other script, no style
+/// of an element.
+pub(in crate::analyze) fn open(page: &mut Html, title: &str, script: Option<&str>) {
     put!(page, "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">");
     put!(
         page,
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src \
-            'sha256-{}'; \
-         script-src 'sha256-{}'; base-uri 'none'; form-action 'none'\">",
-        hash(STYLE),
-        hash(SCRIPT)
+            'sha256-{}'; ",
+        hash(STYLE)
     );
+    if let Some(script) = script {
+        put!(page, "script-src 'sha256-{}'; ", hash(script));
+    }
+    put!(page, "base-uri 'none'; form-action 'none'\">");
     put!(
         page,
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta \
@@ -115,7 +117,7 @@ fn open(page: &mut Html, report: &Report) {
          <meta name=\"referrer\" content=\"no-referrer\"><meta name=\"generator\" \
          content=\"{}\"><title>{} – perisco</title><style>",
         concat!("perisco ", env!("CARGO_PKG_VERSION")),
-        summary::title(report)
+        title
     );
     page.constant(STYLE);
     put!(page, "</style></head><body><a class=\"skip\" href=\"#main\">Skip to the report</a>");

@@ -54,7 +54,7 @@ macro_rules! put {
         $page.write(format_args!($markup $(, $crate::analyze::report::html::writer::Safe(&$value))*))
     };
 }
-pub(super) use put;
+pub(in crate::analyze) use put;
 
 /// Text that cannot become markup: what HTML gives a meaning is a character
 /// reference, control characters and those that reorder or hide others are

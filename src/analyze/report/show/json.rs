@@ -6,7 +6,7 @@ use crate::analyze::body::Rendered;
 use crate::analyze::decode::Direction;
 use crate::analyze::fields::Fields;
 use crate::analyze::kept::Kept;
-use crate::analyze::report::json::pretty;
+use crate::analyze::report::json::write_document;
 use crate::analyze::report::jsonl::bodies;
 use crate::analyze::report::{Parts, jsonl, text_of};
 use crate::analyze::transaction::Message;
@@ -22,7 +22,7 @@ pub const SCHEMA: u32 = 1;
 /// What `out` returns.
 pub fn write(all: &[Shown<'_>], out: &mut dyn Write) -> io::Result<()> {
     let transactions: Vec<_> = all.iter().map(transaction).collect();
-    pretty(&json!({ "schema": SCHEMA, "transactions": transactions }), out)
+    write_document(&json!({ "schema": SCHEMA, "transactions": transactions }), out)
 }
 
 fn transaction(shown: &Shown<'_>) -> Value {

@@ -3,10 +3,10 @@
 //! What is missing comes before everything else. Names and messages come from
 //! the wire or from files, so they are escaped before they reach a terminal.
 
-pub(super) mod names;
+pub(in crate::analyze) mod names;
 mod sections;
 mod spark;
-pub(super) mod style;
+pub(in crate::analyze) mod style;
 mod table;
 pub mod units;
 
@@ -41,7 +41,7 @@ pub fn render(report: &Report, style: Style) -> String {
 
 /// The text in ASCII, as wide as it was: a terminal that knows no UTF-8 could
 /// take its bytes for control characters.
-pub(super) fn plain(text: &str) -> String {
+pub(in crate::analyze) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let mark = match c {

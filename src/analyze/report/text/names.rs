@@ -27,7 +27,11 @@ pub fn causes(gaps: &Gaps) -> [(&'static str, Gap); 3] {
 
 /// How much of the payload was there.
 pub fn coverage_text(report: &Report) -> String {
-    let loss = &report.loss;
+    coverage_text_of(&report.loss)
+}
+
+/// The same of what is known to be missing.
+pub fn coverage_text_of(loss: &Loss) -> String {
     let all = loss.payload_bytes.saturating_add(loss.gap_bytes);
     let percent = coverage(loss.payload_bytes, loss.gap_bytes);
     let text = format!("{percent} of {} of payload", plural(all, "byte", "bytes"));
