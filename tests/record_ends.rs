@@ -124,6 +124,29 @@ fn a_command_is_recorded_from_its_first_byte_to_its_end() {
 }
 
 #[test]
+fn what_a_command_prints_is_not_in_the_capture() {
+    let Some((place, _nginx)) = site() else { return };
+    let entry = place.entry();
+    let url = "http://127.0.0.1:8080/small.txt";
+    let words = [
+        "--",
+        "nsenter",
+        &entry,
+        "sh",
+        "-c",
+        "echo from the command; curl -s -o /dev/null \"$0\"",
+        url,
+    ];
+    let mut recorder = place.record_to_pipe(&words);
+    let mut capture = Vec::new();
+    recorder.stdout().read_to_end(&mut capture).expect("a capture");
+    let (status, said) = recorder.wait();
+    assert!(status.success() && said.contains("from the command"), "{said}");
+    std::fs::write(place.file("cap.pcapng"), capture).expect("written");
+    assert_eq!(paths(&place.file("cap.pcapng")), ["/small.txt"]);
+}
+
+#[test]
 fn what_the_full_buffer_cost_is_an_exact_gap() {
     let Some((place, _nginx)) = site() else { return };
     let dump = place.tcpdump("dump.pcap");

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -26,18 +27,36 @@ pub struct Held {
     name: String,
 }
 
+/// Where a command prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prints {
+    /// Where the recorder does.
+    #[default]
+    Here,
+    /// Standard output is the capture's, so all on standard error.
+    OnStderr,
+    /// Nowhere, and it reads nothing: the terminal is somebody else's.
+    Nowhere,
+}
+
 impl Held {
-    /// Starts it, stopped. A quiet one reads nothing, and nobody hears what it says.
+    /// Starts it, stopped.
     ///
     /// # Errors
     ///
     /// This binary cannot be run again, or was killed at once.
-    pub fn start(words: &[OsString], quiet: bool) -> io::Result<Self> {
+    pub fn start(words: &[OsString], prints: Prints) -> io::Result<Self> {
         let name = words.first().map(|word| word.to_string_lossy().into_owned());
         let mut command = Command::new("/proc/self/exe");
         command.arg0("perisco").arg(HOLD).arg("--").args(words);
-        if quiet {
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match prints {
+            Prints::Here => {}
+            Prints::OnStderr => {
+                command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+            }
+            Prints::Nowhere => {
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            }
         }
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::backend::{Recorder, Settings, StartError, cgroup_mount};
-use super::command::Held;
+use super::command::{Held, Prints};
 use super::counters::Counters;
 use super::ring::POLL_INTERVAL;
 use super::targets::{self, Found, Targets};
@@ -48,8 +48,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Record this command; empty is none.
     pub command: Vec<OsString>,
-    /// Whether its output goes nowhere: the terminal is somebody else's.
-    pub quiet_command: bool,
+    /// Where it prints.
+    pub command_prints: Prints,
 }
 
 /// What the user may ask for while it runs.
@@ -134,7 +134,7 @@ pub enum RunError {
 ///
 /// Only what stops it from beginning; later trouble is in the [`Outcome`].
 pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, RunError> {
-    let command = start_command(&options.command, options.quiet_command)?;
+    let command = start_command(&options.command, options.command_prints)?;
     let mut found = Found::default();
     let filter = &mut options.settings.filter;
     let asked = std::mem::take(&mut filter.pids);
@@ -170,10 +170,10 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     Ok(session.finish(begun))
 }
 
-fn start_command(words: &[OsString], quiet: bool) -> Result<Option<Held>, RunError> {
+fn start_command(words: &[OsString], prints: Prints) -> Result<Option<Held>, RunError> {
     let Some(name) = words.first() else { return Ok(None) };
     let name = name.to_string_lossy().into_owned();
-    Held::start(words, quiet).map(Some).map_err(|source| RunError::Command { name, source })
+    Held::start(words, prints).map(Some).map_err(|source| RunError::Command { name, source })
 }
 
 /// Why this back end and no other, for the file.

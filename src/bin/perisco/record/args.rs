@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args as ClapArgs, ValueEnum};
 use perisco::record::backend::{Choice, Settings};
+use perisco::record::command::Prints;
 use perisco::record::filter::{Comm, Exe, Filter, Net, Side};
 use perisco::record::run::Options;
 use perisco::record::targets::Targets;
@@ -257,6 +258,10 @@ impl LiveArgs {
             filter: self.filter.filter()?,
             ..Settings::default()
         };
+        let command_prints = match write.output {
+            Output::Stdout => Prints::OnStderr,
+            _ => Prints::Here,
+        };
         Ok(Options {
             settings,
             write: WriteOptions { packet_limit: self.until.count, ..write },
@@ -266,7 +271,7 @@ impl LiveArgs {
             },
             duration: self.until.duration,
             command: self.command.clone(),
-            quiet_command: false,
+            command_prints,
         })
     }
 

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use anyhow::{Context, anyhow};
 use perisco::pcap::Input;
+use perisco::record::command::Prints;
 use perisco::record::counters::Counters;
 use perisco::record::run::{Control, Note, Options};
 use perisco::record::writer::{Output, WriteOptions};
@@ -27,7 +28,7 @@ pub fn start(args: &LiveArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<Source> 
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     let output = Output::Pipe(Arc::new(OwnedFd::from(writer)));
     let options = args.options(WriteOptions::new(output))?;
-    let options = Options { quiet_command: true, ..options };
+    let options = Options { command_prints: Prints::Nowhere, ..options };
     let ask = Arc::new(AtomicBool::new(false));
     let (begun, has_begun) = channel();
     let (tell, told) = channel();
