@@ -67,6 +67,23 @@ fn transactions_are_shown_as_expected() {
     assert!(failures.is_empty(), "{failures}");
 }
 
+#[cfg(feature = "proto")]
+#[test]
+fn messages_have_the_names_that_their_definitions_say() {
+    let capture = capture("grpc/py-kinds");
+    let shown = |file: &str| show(&[path(&capture), "1", "--proto", file]);
+    let folder = env!("CARGO_MANIFEST_DIR");
+    // Not below the folder that the test runs in, and no --proto-path.
+    let ran = shown(&format!("{folder}/scripts/gen/proto/shop.proto"));
+    assert!(ran.out.contains("\n      name: \"item 1\"\n      price: 1.25\n"), "{}", ran.out);
+    let other = shown(&format!("{folder}/src/analyze/body/proto/schemas/error_details.proto"));
+    assert!(other.out.contains("(its method is not in the definitions given)"), "{}", other.out);
+    assert!(other.out.contains("\n      2: \"item 1\"\n"), "{}", other.out);
+    let none = shown("none.proto");
+    assert_eq!((none.code, none.out.as_str()), (Some(2), ""));
+    assert!(none.err.contains("none.proto: No such file"), "{}", none.err);
+}
+
 /// The transactions in a document.
 fn transactions(document: &str) -> Vec<Value> {
     let document: Value = serde_json::from_str(document).expect("JSON");

@@ -3,7 +3,7 @@
 
 use super::Shown;
 use super::messages::{Split, Timed, split};
-use crate::analyze::body::{Context, Decoded, Rendered, State, decode, render};
+use crate::analyze::body::{Context, Decoded, Rendered, Schemas, State, decode, render};
 use crate::analyze::decode::Direction;
 use crate::analyze::kept::{Cut, Kept, Part};
 use crate::analyze::report::text_of;
@@ -89,7 +89,13 @@ impl<'a> Shown<'a> {
             Direction::ToServer => schemas.request(&path),
             Direction::ToClient => schemas.response(&path),
         });
-        self.lines(&decoded, Some(kind), Context { message: of, ..self.context.clone() })
+        let unknown = of.is_none() && self.context.schemas.is_some_and(Schemas::are_given);
+        let context = Context { message: of, ..self.context.clone() };
+        let mut rendered = self.lines(&decoded, Some(kind), context);
+        if unknown && kind == "application/x-protobuf" {
+            rendered.notes.push("its method is not in the definitions given".to_owned());
+        }
+        rendered
     }
 
     /// A body that is not of messages.

@@ -25,6 +25,11 @@ impl Schemas {
         Self(())
     }
 
+    /// Whether there are more than those that are built in: no.
+    pub fn are_given(&self) -> bool {
+        false
+    }
+
     /// The type of requests of a gRPC path: not known.
     pub fn request(&self, _path: &str) -> Option<MessageType> {
         None

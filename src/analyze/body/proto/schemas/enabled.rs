@@ -1,7 +1,7 @@
 //! With the feature `proto`: protox reads `.proto` files, prost-reflect holds what they say.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
@@ -15,6 +15,8 @@ pub struct Schemas {
     /// One for the `.proto` files and one for each descriptor set: they may hold
     /// other versions of the same file. The first that knows a name counts.
     pools: Vec<DescriptorPool>,
+    /// Whether the user gave any.
+    given: bool,
 }
 
 /// A message's definition.
@@ -49,13 +51,19 @@ impl Schemas {
         for file in &sources.descriptor_sets {
             pools.push(decode(file)?);
         }
+        let given = !pools.is_empty();
         pools.extend(built_in());
-        Ok(Self { pools })
+        Ok(Self { pools, given })
     }
 
     /// What is built in: `google.rpc`'s status and details, `google.protobuf`'s well-known types.
     pub fn built_in() -> Self {
-        Self { pools: built_in().into_iter().collect() }
+        Self { pools: built_in().into_iter().collect(), given: false }
+    }
+
+    /// Whether there are more than those that are built in.
+    pub fn are_given(&self) -> bool {
+        self.given
     }
 
     /// The type of requests of a gRPC path, `/package.Service/Method`.
@@ -91,11 +99,29 @@ impl MessageType {
 fn compile(sources: &Sources) -> Result<DescriptorPool, SchemaError> {
     // The debug form says file, line and column, the other one does not.
     let wrong = |error: protox::Error| SchemaError::Proto(format!("{error:?}"));
-    let here = [Path::new(".").to_owned()];
-    let includes: &[_] = if sources.proto_paths.is_empty() { &here } else { &sources.proto_paths };
-    let mut compiler = protox::Compiler::new(includes).map_err(wrong)?;
+    let mut compiler = protox::Compiler::new(includes(sources)?).map_err(wrong)?;
     compiler.include_imports(true).open_files(&sources.protos).map_err(wrong)?;
     Ok(compiler.descriptor_pool())
+}
+
+/// Where files are looked for: where the user says, or here; and beside those
+/// that are elsewhere, since who names a file need not name its folder too.
+fn includes(sources: &Sources) -> Result<Vec<PathBuf>, SchemaError> {
+    let mut includes = sources.proto_paths.clone();
+    if includes.is_empty() {
+        includes.push(PathBuf::from("."));
+    }
+    for file in &sources.protos {
+        let within =
+            |dir: &PathBuf| dir.join(file).exists() && file.is_relative() || file.starts_with(dir);
+        if includes.iter().any(within) {
+            continue;
+        }
+        let missing = |error| SchemaError::Proto(format!("{}: {error}", file.display()));
+        std::fs::metadata(file).map_err(missing)?;
+        includes.extend(file.parent().map(Path::to_owned));
+    }
+    Ok(includes)
 }
 
 fn decode(file: &Path) -> Result<DescriptorPool, SchemaError> {
