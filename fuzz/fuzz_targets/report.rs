@@ -10,7 +10,8 @@ use libfuzzer_sys::fuzz_target;
 use perisco::analyze::fields::Fields;
 use perisco::analyze::report::fold::{PATH_BYTES, fold};
 use perisco::analyze::report::{
-    Aggregate, CaptureTotals, Item, LogKind, LogLine, Parts, SortKey, Sorter, Style, json, jsonl, text,
+    Aggregate, CaptureTotals, Item, LogKind, LogLine, Parts, SortKey, Sorter, Style, json, jsonl,
+    text,
 };
 use perisco::analyze::transaction::{Grpc, Message, Outcome, Transaction};
 use perisco::time::Timestamp;

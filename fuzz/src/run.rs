@@ -33,7 +33,13 @@ impl Choice {
         }
         Self {
             late: Late([has(0), has(1)]),
-            wants: Wants { headers: true, log: has(2), conformance: has(3), bodies: has(4) },
+            wants: Wants {
+                headers: true,
+                log: has(2),
+                conformance: has(3),
+                bodies: has(4),
+                pauses: has(5),
+            },
             limits,
             small: has(4),
             detect: has(5) || has(7),

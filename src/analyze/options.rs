@@ -54,6 +54,7 @@ impl Options {
                 && (self.formats.has(Format::Jsonl)
                     || self.formats.has(Format::Har)
                     || self.watched),
+            pauses: self.formats.has(Format::Html),
         }
     }
 }

@@ -36,10 +36,8 @@ pub struct Message {
     pub body_bytes: u64,
     /// Number of the packet that carried its first byte.
     pub packet: u64,
-    /// The longest pause between two pieces of it.
-    pub pause: Option<Pause>,
-    /// When its latest piece was captured; None where bytes are missing since.
-    pub piece: Option<Timestamp>,
+    /// Its pauses, where they are asked for.
+    pub pauses: Option<Box<Pauses>>,
     /// The body, where it is kept; None of a message that has none, too.
     pub body: Option<Box<Kept>>,
 }
@@ -54,6 +52,46 @@ pub struct Pause {
     pub nanos: u64,
 }
 
+/// The pauses between the pieces of a message, of which the longest counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pauses {
+    /// The longest so far.
+    pub longest: Option<Pause>,
+    /// When the latest piece was captured; None where bytes are missing since,
+    /// as nobody knows then who paused, or how long.
+    latest: Option<Timestamp>,
+}
+
+impl Pauses {
+    /// Of a message whose head was captured by then.
+    pub fn since(head: Option<Timestamp>) -> Self {
+        Self { longest: None, latest: head }
+    }
+
+    /// The next piece came.
+    #[cold]
+    pub fn piece(&mut self, at: Option<Timestamp>) {
+        if let (Some(at), Some(from)) = (at, self.latest)
+            && let Ok(nanos) = u64::try_from(at.since(from))
+            && self.longest.is_none_or(|longest| longest.nanos < nanos)
+            && nanos > 0
+        {
+            self.longest = Some(Pause { from, nanos });
+        }
+        self.until(at);
+    }
+
+    /// The piece went on until then.
+    pub fn until(&mut self, at: Option<Timestamp>) {
+        self.latest = latest(self.latest, at);
+    }
+
+    /// Bytes are missing.
+    pub fn gap(&mut self) {
+        self.latest = None;
+    }
+}
+
 impl Message {
     /// Makes it one of which nothing is known yet, keeping the memory of its lists.
     #[inline]
@@ -63,7 +101,7 @@ impl Message {
         (self.method, self.scheme, self.authority, self.path) = (None, None, None, None);
         (self.status, self.start, self.end) = (None, None, None);
         (self.body_bytes, self.packet, self.body) = (0, 0, None);
-        (self.pause, self.piece) = (None, None);
+        self.pauses = None;
     }
 
     /// Counts a piece of the message captured at `at` into its start and its
@@ -71,14 +109,9 @@ impl Message {
     #[inline]
     pub fn seen(&mut self, at: Option<Timestamp>, so_far: Option<Timestamp>) -> Option<Timestamp> {
         self.start = earliest(self.start, at);
-        if let (Some(at), Some(from)) = (at, self.piece)
-            && let Ok(nanos) = u64::try_from(at.since(from))
-            && self.pause.is_none_or(|longest| longest.nanos < nanos)
-            && nanos > 0
-        {
-            self.pause = Some(Pause { from, nanos });
+        if let Some(pauses) = &mut self.pauses {
+            pauses.piece(at);
         }
-        self.piece = latest(self.piece, at);
         latest(so_far, at)
     }
 

@@ -20,7 +20,7 @@ use crate::analyze::decode::spare::Spares;
 use crate::analyze::fields::Fields;
 use crate::analyze::kept::{Budget, Kept};
 use crate::analyze::limits::{Limits, SHARDS};
-use crate::analyze::transaction::{Message, Transaction};
+use crate::analyze::transaction::{Message, Pauses, Transaction};
 use crate::time::Timestamp;
 
 /// The protocols that are decoded, strictest probe first.
@@ -203,6 +203,8 @@ pub struct Wants {
     pub conformance: bool,
     /// Bodies of messages, as [`Limits::bodies`] says, and interim responses.
     pub bodies: bool,
+    /// The longest pause within each message.
+    pub pauses: bool,
 }
 
 /// One line of the event log.
@@ -273,7 +275,7 @@ impl Output {
                 if message.head.memory() + message.trailers.memory() > POOLED_BYTES {
                     *message = Message::default();
                 }
-                message.body = None;
+                (message.body, message.pauses) = (None, None);
             }
             transaction.interim.clear();
             self.boxes.push(transaction);
@@ -337,6 +339,13 @@ impl<'a> Sink<'a> {
     #[inline]
     pub fn body(&mut self, packet: u64) -> Option<Box<Kept>> {
         if self.wants.bodies { self.kept(packet) } else { None }
+    }
+
+    /// The pauses of a message whose head was captured by then, where they are
+    /// asked for.
+    #[inline]
+    pub fn pauses(&self, head: Option<Timestamp>) -> Option<Box<Pauses>> {
+        if self.wants.pauses { Some(Box::new(Pauses::since(head))) } else { None }
     }
 
     #[inline(never)]

@@ -7,7 +7,7 @@ use super::{CaptureTotals, FlowTotals, InputTotals, Item};
 use crate::analyze::fields::Fields;
 use crate::analyze::owner::Process;
 use crate::analyze::transaction::{
-    Completeness, Grpc, Message, Outcome, Pause, Transaction, Value,
+    Completeness, Grpc, Message, Outcome, Pauses, Transaction, Value,
 };
 use crate::pcap::Damage;
 use crate::time::Timestamp;
@@ -168,7 +168,9 @@ pub fn everything() -> Vec<Placed> {
     // The response of the third stood still for 45 of its 50 µs.
     let third = all.get_mut(2).and_then(|third| third.transaction.response.as_mut());
     if let (Some(response), Some(from)) = (third, at(9902)) {
-        response.pause = Some(Pause { from, nanos: 45_000 });
+        let mut pauses = Pauses::since(Some(from));
+        pauses.piece(Some(from.plus(45_000)));
+        response.pauses = Some(Box::new(pauses));
     }
     all.push(placed(hostile(), 3, 0));
     all.push(placed(unpaired(), 3, 1));

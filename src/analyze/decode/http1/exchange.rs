@@ -99,13 +99,8 @@ impl Exchange {
     pub fn begin(&mut self, direction: Direction, head: Fields, mark: Mark) -> &mut Message {
         self.parts[direction.index()] = Part::Open;
         self.latest[direction.index()] = mark.end;
-        let message = Message {
-            head,
-            start: mark.start,
-            packet: mark.packet,
-            piece: mark.end,
-            ..Message::default()
-        };
+        let message =
+            Message { head, start: mark.start, packet: mark.packet, ..Message::default() };
         match direction {
             Direction::ToServer => self.transaction.request.insert(message),
             Direction::ToClient => self.transaction.response.insert(message),
@@ -149,8 +144,9 @@ impl Exchange {
         self.gap = true;
         if let Some(message) = self.message(direction) {
             message.body_bytes = message.body_bytes.saturating_add(len);
-            // Until the next piece nobody knows who paused, or how long.
-            message.piece = None;
+            if let Some(pauses) = &mut message.pauses {
+                pauses.gap();
+            }
             if let Some(body) = &mut message.body {
                 body.gap(Some(len));
             }
@@ -173,7 +169,7 @@ impl Exchange {
         self.parts[direction.index()] = Part::Whole;
         let end = self.latest[direction.index()];
         if let Some(message) = self.message(direction) {
-            (message.end, message.piece) = (end, None);
+            message.end = end;
         }
     }
 

@@ -154,6 +154,7 @@ impl Http1 {
         let message = exchange.begin(Direction::ToServer, out.fields(), mark);
         request_texts(message, method, target, facts.host);
         message.body = out.body(mark.packet);
+        message.pauses = out.pauses(mark.end);
         if out.wants.headers || facts.grpc {
             head.fields.keep(&mut message.head);
         }
@@ -190,6 +191,7 @@ impl Http1 {
         let message = exchange.begin(Direction::ToClient, kept, mark);
         message.status = Some(status);
         message.body = out.body(mark.packet);
+        message.pauses = out.pauses(mark.end);
         if out.wants.headers || facts.grpc || known {
             head.fields.keep(&mut message.head);
         }

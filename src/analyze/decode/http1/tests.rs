@@ -64,7 +64,13 @@ impl Run {
             decoder: (PROTOCOL.decoder)(late),
             output: Output::default(),
             limits: Limits::default(),
-            wants: Wants { headers: true, log: true, conformance: false, bodies: false },
+            wants: Wants {
+                headers: true,
+                log: true,
+                conformance: false,
+                bodies: false,
+                pauses: false,
+            },
             packet: 0,
         }
     }
@@ -110,8 +116,10 @@ fn text(message: &Message, span: Option<crate::analyze::fields::Span>) -> String
 /// in milliseconds, where each step comes at its time.
 fn pause(steps: &[(u64, Step)]) -> Option<(i64, u64)> {
     let mut run = Run::new(Late::default());
+    run.wants.pauses = true;
     steps.iter().for_each(|(at, step)| run.push_at(step, *at));
-    let pause = run.output.transactions.first()?.transaction.response.as_ref()?.pause?;
+    let pause =
+        run.output.transactions.first()?.transaction.response.as_ref()?.pauses.as_ref()?.longest?;
     Some((pause.from.nanos() / 1_000_000, pause.nanos / 1_000_000))
 }
 

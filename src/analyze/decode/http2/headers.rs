@@ -255,6 +255,7 @@ impl Connection {
                 stream.head(direction, block.seen, decoded);
                 if let Some(message) = &mut stream.side(direction).message {
                     message.body = out.body(block.seen.packet);
+                    message.pauses = out.pauses(block.seen.last);
                 }
             }
             Place::Trailers | Place::Unknown => {

@@ -44,7 +44,9 @@ impl Side {
             && let Some(message) = &mut self.message
         {
             self.last = message.seen(seen.first, self.last);
-            message.piece = latest(message.piece, seen.last);
+            if let Some(pauses) = &mut message.pauses {
+                pauses.until(seen.last);
+            }
         }
     }
 
@@ -60,14 +62,13 @@ impl Side {
     /// Bytes of it may be missing from here on; after its end, RST_STREAM.
     pub fn lost(&mut self) {
         if !self.ended
-            && let Some(body) = self.message.as_mut().and_then(|message| message.body.as_mut())
+            && let Some(message) = &mut self.message
         {
-            body.gap(None);
+            message.body.iter_mut().for_each(|body| body.gap(None));
+            message.pauses.iter_mut().for_each(|pauses| pauses.gap());
         }
         self.loss = Some(Loss::Gap);
         self.may_have_ended = !self.ended;
-        // Until the next piece nobody knows who paused, or how long.
-        self.message.iter_mut().for_each(|message| message.piece = None);
     }
 }
 
@@ -197,7 +198,9 @@ impl Stream {
             _ => None,
         };
         let [request, response] = &mut self.sides;
-        t.interim.append(&mut self.interim);
+        if !self.interim.is_empty() {
+            t.interim.append(&mut self.interim);
+        }
         t.request = request.message.take();
         t.response = response.message.take();
         if !response.ended && response.head {

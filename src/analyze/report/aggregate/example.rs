@@ -49,7 +49,7 @@ pub fn example(item: &Item<'_>, fields: bool) -> Example {
         response_end: response.and_then(|m| m.end).map(Time),
         request_body_bytes: request.map(|m| m.body_bytes),
         response_body_bytes: response.map(|m| m.body_bytes),
-        pauses: [request, response].map(|message| message.and_then(|m| m.pause)),
+        pauses: [request, response].map(|message| message.and_then(|m| m.pauses.as_ref()?.longest)),
         anomalies: transaction.anomalies.clone(),
         grpc_message: grpc
             .and_then(|grpc| grpc.message.as_deref())

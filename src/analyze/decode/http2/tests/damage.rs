@@ -124,7 +124,8 @@ fn check(damaged: &Output, intact: &[Transaction]) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-const WANTS: Wants = Wants { headers: true, log: true, conformance: false, bodies: false };
+const WANTS: Wants =
+    Wants { headers: true, log: true, conformance: false, bodies: false, pauses: false };
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 60, ..ProptestConfig::default() })]

@@ -237,7 +237,7 @@ proptest! {
         table in proptest::sample::select(vec![0u32, 100, 4096, 65_536]),
     ) {
         let log = record(&exchanges, table);
-        let wants = Wants { headers: true, conformance: true, log: false, bodies: false };
+        let wants = Wants { headers: true, conformance: true, log: false, bodies: false, pauses: false };
         let inputs = split(&log, &cuts);
         let output = decode(&inputs, [false; 2], &Limits::default(), wants);
         prop_assert_eq!(&output.findings, &[]);

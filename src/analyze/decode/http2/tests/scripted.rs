@@ -263,7 +263,8 @@ fn floods_are_bounded_and_named() {
         state_bytes_per_flow: 100_000,
         ..Limits::default()
     };
-    let wants = Wants { headers: true, log: true, conformance: false, bodies: false };
+    let wants =
+        Wants { headers: true, log: true, conformance: false, bodies: false, pauses: false };
     // CONTINUATION without end.
     let mut inputs = begin();
     inputs.push(up(&[headers(1, 1, GET)]));
