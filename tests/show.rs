@@ -19,6 +19,8 @@ const KEPT: &[(&str, &str, &[&str])] = &[
     ("http1/nginx-auth-form", "3", &[]),
     // Interim responses.
     ("http1/go-early-hints", "1", &[]),
+    // An answer of another version than its request.
+    ("http1/http10", "4", &[]),
     // Chunks that come slowly.
     ("http1/go-events", "1", &[]),
     // Trailers.

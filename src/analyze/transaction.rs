@@ -26,6 +26,9 @@ pub struct Message {
     pub path: Option<Span>,
     /// Response status.
     pub status: Option<u16>,
+    /// HTTP/1's minor version as this message has it, 0 or 1; None where it is
+    /// of another protocol, or bodies are not asked for.
+    pub minor: Option<u8>,
     /// Earliest capture time of any byte of the message; None where its
     /// beginning was missed.
     pub start: Option<Timestamp>,
@@ -99,7 +102,7 @@ impl Message {
         self.head.clear();
         self.trailers.clear();
         (self.method, self.scheme, self.authority, self.path) = (None, None, None, None);
-        (self.status, self.start, self.end) = (None, None, None);
+        (self.status, self.minor, self.start, self.end) = (None, None, None, None);
         (self.body_bytes, self.packet, self.body) = (0, 0, None);
         self.pauses = None;
     }

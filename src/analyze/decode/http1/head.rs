@@ -68,6 +68,14 @@ impl Version {
         }
     }
 
+    /// The digit behind the point.
+    pub const fn minor(self) -> u8 {
+        match self {
+            Self::Http10 => 0,
+            Self::Http11 => 1,
+        }
+    }
+
     /// As on the wire.
     pub const fn text(self) -> &'static str {
         match self {

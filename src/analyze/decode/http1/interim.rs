@@ -22,6 +22,7 @@ impl Http1 {
         let mut message = Message {
             head: out.fields(),
             status: Some(head.line.status),
+            minor: Some(head.line.version.minor()),
             start: mark.start,
             end: mark.end,
             packet: mark.packet,

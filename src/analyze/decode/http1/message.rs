@@ -153,6 +153,7 @@ impl Http1 {
         let mut exchange = Exchange::new(version.protocol(), out);
         let message = exchange.begin(Direction::ToServer, out.fields(), mark);
         request_texts(message, method, target, facts.host);
+        message.minor = out.wants.bodies.then_some(version.minor());
         message.body = out.body(mark.packet);
         message.pauses = out.pauses(mark.end);
         if out.wants.headers || facts.grpc {
@@ -190,6 +191,7 @@ impl Http1 {
         let known = exchange.call.is_some();
         let message = exchange.begin(Direction::ToClient, kept, mark);
         message.status = Some(status);
+        message.minor = out.wants.bodies.then_some(version.minor());
         message.body = out.body(mark.packet);
         message.pauses = out.pauses(mark.end);
         if out.wants.headers || facts.grpc || known {

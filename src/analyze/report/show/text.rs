@@ -310,7 +310,10 @@ impl Page<'_, '_> {
         let text = |text: Option<&[u8]>| text.map_or("?".to_owned(), safe);
         let status = || message.status.map_or("?".to_owned(), |status| status.to_string());
         if t.stream.is_none() {
-            let version = if t.protocol == "http/1.0" { "HTTP/1.0" } else { "HTTP/1.1" };
+            // The protocol is the request's, and an answer may be of another version.
+            let asked = direction == Direction::ToServer;
+            let minor = message.minor.or(asked.then(|| u8::from(t.protocol != "http/1.0")));
+            let version = minor.map_or("HTTP/1.?".to_owned(), |minor| format!("HTTP/1.{minor}"));
             let line = match direction {
                 Direction::ToServer => {
                     let method = text(message.text(message.method));
