@@ -197,6 +197,7 @@ impl Pairing {
             self.queue.iter_mut().for_each(|exchange| exchange.holed = true);
         }
         self.interim = 0;
+        self.interim_heads.clear();
         if self.waiting() > 0 || self.doubt.is_some() {
             self.doubted(doubt, 0);
         }
@@ -223,6 +224,7 @@ fn split(mut pair: Exchange, out: &mut Sink<'_>) -> (Exchange, Exchange) {
     response.parts[1] = pair.parts[1];
     response.latest[1] = pair.latest[1];
     response.informational = std::mem::take(&mut pair.informational);
+    response.transaction.interim = std::mem::take(&mut pair.transaction.interim);
     (response.gap, response.late) = (pair.gap, pair.late);
     response.closed = pair.closed.take();
     pair.parts[1] = Part::Missing;
