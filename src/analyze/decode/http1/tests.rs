@@ -143,6 +143,57 @@ fn nobody_knows_who_paused_where_bytes_are_missing() {
     assert_eq!(pause(&steps), Some((60, 5)));
 }
 
+/// Of each transaction how many interim responses it had, and the links that
+/// their heads, which are kept where bodies are, told.
+fn hints(late: Late, steps: &[Step]) -> Vec<(u64, Vec<String>)> {
+    let mut run = Run::new(late);
+    run.wants.bodies = true;
+    steps.iter().for_each(|step| run.push(step));
+    let told = |t: &Transaction| {
+        let count = t.attributes.iter().find_map(|(name, value)| match value {
+            Value::Number(count) if *name == "http.informational" => Some(*count),
+            _ => None,
+        });
+        let link = |head: &Message| {
+            let link = head.head.value("link").unwrap_or(b"?");
+            String::from_utf8_lossy(link).into_owned()
+        };
+        (count.unwrap_or(0), t.interim.iter().map(link).collect())
+    };
+    run.output.transactions.iter().map(|finished| told(&finished.transaction)).collect()
+}
+
+/// A response that comes after a hint.
+fn hinted(link: &str) -> Step {
+    s(format!("HTTP/1.1 103 Early Hints\r\nLink: {link}\r\n\r\n{OK5}"))
+}
+
+#[test]
+fn interim_heads_are_those_of_their_response() {
+    let steps = [c(GET), hinted("a"), c(GET), s(OK5), c(GET), hinted("b")];
+    let all = [(1, vec!["a".to_owned()]), (0, vec![]), (1, vec!["b".to_owned()])];
+    assert_eq!(hints(Late::default(), &steps), all);
+}
+
+#[test]
+fn interim_heads_before_a_gap_are_nobodys() {
+    let lost = s("HTTP/1.1 103 Early Hints\r\nLink: lost\r\n\r\n");
+    let steps = [c(GET), lost, Step::GapS(70), c(GET), hinted("b"), c(GET), hinted("c")];
+    let told = hints(Late::default(), &steps);
+    let heads: Vec<_> = told.iter().flat_map(|(_, links)| links.clone()).collect();
+    assert_eq!(heads, ["b", "c"], "{told:?}");
+    assert!(told.iter().all(|(count, links)| *count == links.len() as u64), "{told:?}");
+}
+
+#[test]
+fn interim_heads_leave_with_a_response_whose_request_is_another() {
+    // Joined midway: the pair is not proven, and put out apart.
+    let steps = [&[c(GET), hinted("a")][..], &both(End::Fin)].concat();
+    let told = hints(Late([true, true]), &steps);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|(count, links)| *count == links.len() as u64), "{told:?}");
+}
+
 /// `GET h /path 0 -> 200 5 | ok complete | anomalies | attributes`.
 fn line(t: &Transaction) -> String {
     let mut line = String::new();
