@@ -3,10 +3,14 @@
 //! Only the blocks and options that every reader knows: no custom block, which
 //! Wireshark shows as a packet of its own. Knows nothing of TCP or processes.
 
+use std::net::IpAddr;
+
 /// Section header block.
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 /// Interface description block.
 const INTERFACE_DESCRIPTION: u32 = 1;
+/// Name resolution block.
+const NAME_RESOLUTION: u32 = 4;
 /// Interface statistics block.
 const INTERFACE_STATISTICS: u32 = 5;
 /// Enhanced packet block.
@@ -108,6 +112,26 @@ pub fn interface(out: &mut Vec<u8>, name: &str, description: &str, os: &str) {
     text(out, option::IF_DESCRIPTION, description);
     value(out, option::IF_TSRESOL, &[9]);
     text(out, option::IF_OS, os);
+    end_of_options(out);
+    block.end(out);
+}
+
+/// Says the name of an address. Readers that go through the file once know it
+/// from here on.
+pub fn name(out: &mut Vec<u8>, address: IpAddr, name: &str) {
+    let block = Block::begin(out, NAME_RESOLUTION);
+    let (kind, address) = match address {
+        IpAddr::V4(v4) => (1_u16, v4.octets().to_vec()),
+        IpAddr::V6(v6) => (2_u16, v6.octets().to_vec()),
+    };
+    // The value of a record: the address, then the name and the zero at its end.
+    let length = address.len() + name.len() + 1;
+    option_head(out, kind, length);
+    out.extend_from_slice(&address);
+    out.extend_from_slice(name.as_bytes());
+    out.push(0);
+    pad(out, length);
+    // The end of the records, which looks like that of options.
     end_of_options(out);
     block.end(out);
 }

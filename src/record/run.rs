@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use super::backend::{Recorder, Settings, StartError, cgroup_mount};
 use super::command::{Held, Prints};
 use super::counters::Counters;
+use super::event::Kind;
+use super::naming::Source;
 use super::ring::POLL_INTERVAL;
 use super::targets::{self, Found, Targets};
 use super::writer::{Clock, Loss, Summary, WriteError, WriteOptions, Writer};
@@ -25,6 +27,10 @@ const AFTERWARDS: Duration = Duration::from_millis(200);
 
 /// Rounds in which what is queued at the end is read: one takes 65,536 events.
 const LAST_ROUNDS: usize = 64;
+
+/// Processes that have called exec and are looked at before the next round of
+/// events: more than can in 20 ms; the others are found a second later.
+const MAX_EXECS: usize = 4096;
 
 /// Reasons for a loss.
 const LOSSES: usize = 7;
@@ -42,8 +48,10 @@ pub struct Options {
     pub settings: Settings,
     /// For the file.
     pub write: WriteOptions,
-    /// Containers and cgroups to be resolved while recording.
+    /// Containers, cgroups and pods to be resolved while recording.
     pub targets: Targets,
+    /// Who knows pods and addresses.
+    pub source: Source,
     /// Stop after this time.
     pub duration: Option<Duration>,
     /// Record this command; empty is none.
@@ -142,7 +150,7 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     filter.pids.extend(command.iter().map(Held::pid));
     if !options.targets.is_empty() {
         let mount = cgroup_mount();
-        found = options.targets.find(mount.as_deref());
+        found = options.targets.find(mount.as_deref(), options.source.as_deref());
         filter.cgroups.extend(&found.cgroups);
         filter.pids.extend(&found.pids);
         // Those that come later are of the same kind as would be found now.
@@ -153,11 +161,14 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     let recorder = Recorder::start(&options.settings)?;
     options.write.back_end = recorder.back_end().to_string();
     options.write.back_end_reason = reason(&recorder);
-    let writer = Writer::create(&options.write, Clock::now())?;
+    let writer = Writer::create(&options.write, Clock::now(), options.source.clone())?;
     let begun = Instant::now();
     let counted = (begun, losses(&Counters::default()));
     let (writer, trouble) = (Some(writer), Trouble::default());
-    let mut session = Session { recorder, writer, command, found, trouble, counted };
+    let source = options.source.clone();
+    let (execs, generation) = (Vec::new(), 0);
+    let mut session =
+        Session { recorder, writer, command, found, trouble, counted, source, execs, generation };
     // Those that were forked while the programs were being loaded.
     for pid in targets::with_children(&asked) {
         // A full set is told by the counters of what the filters kept out.
@@ -201,6 +212,11 @@ struct Session {
     trouble: Trouble,
     /// The programs' counts, and when they were read.
     counted: (Instant, [Loss; LOSSES]),
+    source: Source,
+    /// Processes that have called exec since it was last looked for targets.
+    execs: Vec<u32>,
+    /// What the source had told by then.
+    generation: u64,
 }
 
 impl Session {
@@ -222,7 +238,8 @@ impl Session {
             if control.status.swap(false, Ordering::Relaxed) {
                 self.status(control);
             }
-            if looked.elapsed() >= TARGET_INTERVAL {
+            self.look_at_execs(&options.targets);
+            if looked.elapsed() >= TARGET_INTERVAL || self.has_news() {
                 looked = Instant::now();
                 self.look_again(&options.targets);
             }
@@ -249,10 +266,13 @@ impl Session {
         if self.counted.0.elapsed() >= COUNT_INTERVAL {
             self.counted = (Instant::now(), losses(&self.recorder.counters()));
         }
-        let Session { recorder, writer, trouble, counted, .. } = self;
+        let Session { recorder, writer, trouble, counted, execs, .. } = self;
         let Some(open) = writer else { return 0 };
         let mut failed = None;
         let polled = recorder.poll(POLL_INTERVAL, &mut |event| {
+            if event.kind == Kind::Exec && execs.len() < MAX_EXECS {
+                execs.push(event.pid);
+            }
             if failed.is_none() {
                 failed = open.event(&event).err();
             }
@@ -276,12 +296,42 @@ impl Session {
         }
     }
 
-    /// Containers and cgroups that have come since.
+    /// Whether more is known of pods than when it was last looked for them.
+    fn has_news(&mut self) -> bool {
+        let generation = self.source.as_ref().map_or(0, |source| source.generation());
+        std::mem::replace(&mut self.generation, generation) != generation
+    }
+
+    /// A container begins with an exec: one that is asked for is recorded from
+    /// then on, not only when it is looked for again.
+    fn look_at_execs(&mut self, targets: &Targets) {
+        let execs = std::mem::take(&mut self.execs);
+        if targets.is_empty() || execs.is_empty() {
+            return;
+        }
+        let mount = cgroup_mount();
+        let wanted = targets.wanted(self.source.as_deref());
+        for pid in execs {
+            let Some(path) = wanted.takes_process(pid) else { continue };
+            let id = mount.as_deref().and_then(|mount| targets::cgroup_id(mount, &path));
+            match id.filter(|_| targets::has_cgroups()) {
+                Some(id) if self.found.cgroups.insert(id) => {
+                    let _ = self.recorder.add_cgroup(id);
+                }
+                None if self.found.pids.insert(pid) => {
+                    let _ = self.recorder.add_pid(pid);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Containers, cgroups and pods that have come since.
     fn look_again(&mut self, targets: &Targets) {
         if targets.is_empty() {
             return;
         }
-        let now = targets.find(cgroup_mount().as_deref());
+        let now = targets.find(cgroup_mount().as_deref(), self.source.as_deref());
         // A full set is told by the counters of what the filters kept out.
         for id in now.cgroups.difference(&self.found.cgroups) {
             let _ = self.recorder.add_cgroup(*id);

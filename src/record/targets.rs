@@ -13,6 +13,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::kube::Member;
+use super::naming::Naming;
+use super::owner::container::{self, Container};
+use super::selector::Selector;
+
 /// How deep a tree of cgroups is followed; the kernel has no limit, and
 /// systemd with Kubernetes and a container inside makes some ten.
 const MAX_DEPTH: usize = 32;
@@ -28,13 +33,16 @@ const DOCKER_CONTAINERS: &str = "/var/lib/docker/containers";
 const CONTAINERS_LISTS: &[&str] =
     &["/var/lib/containers/storage/overlay-containers/containers.json"];
 
-/// What is to be watched, as the user said it.
+/// What is to be watched, as the user said it: of each kind that is given, one
+/// has to fit.
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
-    /// Container ids, id prefixes or name prefixes.
+    /// Container ids, id prefixes or name prefixes; names of containers in pods.
     pub containers: Vec<String>,
     /// cgroup directories, absolute or below the cgroup2 mount.
     pub cgroups: Vec<PathBuf>,
+    /// Pods.
+    pub pods: Selector,
 }
 
 /// What it is at the moment.
@@ -46,39 +54,46 @@ pub struct Found {
     pub pids: HashSet<u32>,
 }
 
+/// A user's words, looked up: what decides about a cgroup by its path.
+pub struct Wanted<'a> {
+    targets: &'a Targets,
+    /// Ids of containers, or their beginnings.
+    ids: Vec<String>,
+    /// cgroups below the mount, as `/proc/PID/cgroup` has them.
+    below: Vec<PathBuf>,
+    source: Option<&'a dyn Naming>,
+}
+
 impl Targets {
     /// Whether nothing was named.
     pub fn is_empty(&self) -> bool {
-        self.containers.is_empty() && self.cgroups.is_empty()
+        self.containers.is_empty() && self.cgroups.is_empty() && self.pods.is_empty()
+    }
+
+    /// Looks the words up; `source` knows pods.
+    pub fn wanted<'a>(&'a self, source: Option<&'a dyn Naming>) -> Wanted<'a> {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let below = self.cgroups.iter().map(|path| below_mount(path, &mounts)).collect();
+        Wanted { targets: self, ids: self.container_ids(), below, source }
     }
 
     /// Looks for them now: cgroups where they tell processes apart, else processes.
     /// `mount` is where cgroup2 is mounted, if it is.
-    pub fn find(&self, mount: Option<&Path>) -> Found {
+    pub fn find(&self, mount: Option<&Path>, source: Option<&dyn Naming>) -> Found {
         let mut found = Found::default();
-        let ids = self.container_ids();
-        if let Some(mount) = mount {
-            for path in &self.cgroups {
-                let below = path.strip_prefix("/").unwrap_or(path);
-                let given = if path.starts_with(mount) { path.clone() } else { mount.join(below) };
-                tree(&given, MAX_DEPTH, &mut |_, id| {
+        let wanted = self.wanted(source);
+        if !has_cgroups() {
+            wanted.processes(&mut found.pids);
+        } else if let Some(mount) = mount {
+            tree(mount, MAX_DEPTH, &mut |path, id| {
+                let below = path.strip_prefix(mount).unwrap_or(path);
+                if wanted.takes(&[Path::new("/").join(below).to_string_lossy().into_owned()]) {
                     found.cgroups.insert(id);
-                });
-            }
-            if !ids.is_empty() {
-                tree(mount, MAX_DEPTH, &mut |path, id| {
-                    if names_one(&path.to_string_lossy(), &ids) {
-                        found.cgroups.insert(id);
-                    }
-                });
-            }
+                }
+            });
         }
         // The root is every process of a hybrid host: that is not what was asked.
         found.cgroups.remove(&1);
-        if !has_cgroups() {
-            found.cgroups.clear();
-            self.processes(&ids, &mut found.pids);
-        }
         found
     }
 
@@ -95,27 +110,59 @@ impl Targets {
         }
         ids
     }
+}
 
-    fn processes(&self, ids: &[String], pids: &mut HashSet<u32>) {
+impl Wanted<'_> {
+    /// Whether a process in these cgroups (v1 has one for each hierarchy), or
+    /// the cgroup of this path, is asked for.
+    pub fn takes(&self, paths: &[String]) -> bool {
+        let Targets { containers, cgroups, pods } = self.targets;
+        let within = |wanted: &PathBuf| {
+            paths.iter().any(|path| path != "/" && Path::new(path).starts_with(wanted))
+        };
+        if !cgroups.is_empty() && !self.below.iter().any(within) {
+            return false;
+        }
+        let named = containers.is_empty() || paths.iter().any(|path| names_one(path, &self.ids));
+        if named && pods.is_empty() {
+            return true;
+        }
+        // Only then: it may have to look at files.
+        let Some(member) = self.member(paths) else { return false };
+        let called = |name: &String| containers.contains(name);
+        (named || member.container.as_ref().is_some_and(called)) && pods.takes(&member.pod)
+    }
+
+    /// The container or pod that these cgroups are of.
+    fn member(&self, paths: &[String]) -> Option<Member> {
+        let source = self.source?;
+        let id = Container::of(paths).map(|container| container.id);
+        let pod = container::pod_of(paths);
+        if id.is_none() && pod.is_none() {
+            return None;
+        }
+        source.container(id.as_deref(), pod.as_deref())
+    }
+
+    fn processes(&self, pids: &mut HashSet<u32>) {
         let Ok(entries) = fs::read_dir("/proc") else { return };
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let wanted: Vec<PathBuf> =
-            self.cgroups.iter().map(|path| below_mount(path, &mounts)).collect();
         for entry in entries.flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            // It may be gone again.
-            let Ok(text) = fs::read_to_string(entry.path().join("cgroup")) else { continue };
-            let in_cgroup = wanted.iter().any(|wanted| {
-                text.lines()
-                    .filter_map(|line| line.splitn(3, ':').nth(2))
-                    .any(|path| path != "/" && Path::new(path).starts_with(wanted))
-            });
-            if in_cgroup || names_one(&text, ids) {
+            if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+                && self.takes_process(pid).is_some()
+            {
                 pids.insert(pid);
             }
         }
+    }
+
+    /// The cgroup2 path of a process that is asked for; None of any other, and
+    /// where it is gone.
+    pub fn takes_process(&self, pid: u32) -> Option<String> {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let paths: Vec<_> =
+            text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(str::to_owned).collect();
+        let unified = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
+        self.takes(&paths).then(|| unified.to_owned())
     }
 }
 
@@ -135,6 +182,13 @@ fn below_mount(path: &Path, mounts: &str) -> PathBuf {
 pub fn has_cgroups() -> bool {
     fs::read_to_string("/proc/self/cgroup")
         .is_ok_and(|text| text.lines().all(|line| line.starts_with("0::")))
+}
+
+/// The id of a cgroup by its path below the mount; None where it is gone.
+pub fn cgroup_id(mount: &Path, path: &str) -> Option<u64> {
+    let meta = fs::metadata(mount.join(path.trim_start_matches('/'))).ok()?;
+    // The root is nobody's in particular.
+    Some(meta.ino()).filter(|id| *id != 1)
 }
 
 /// These processes and all their children by now, grandchildren included.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use etherparse::{PacketHeaders, TransportHeader};
 
 use super::event::{Event, Kind, Role, Way, close, tcp};
+use super::naming::Source;
 use super::writer::{Clock, Compression, Output, Summary, WriteOptions, Writer};
 use crate::pcap::{Batch, Capture, Input, OpenOptions};
 
@@ -184,16 +185,30 @@ pub fn options(dir: &Path, compression: Compression) -> WriteOptions {
 }
 
 pub fn writer(options: &WriteOptions) -> Writer {
+    writer_with(options, None)
+}
+
+pub fn writer_with(options: &WriteOptions, source: Source) -> Writer {
     // A directory without processes: names are those of the events.
-    Writer::with_proc(options, Clock::fixed(OFFSET, START), Path::new("/nonexistent")).unwrap()
+    let proc = Path::new("/nonexistent");
+    Writer::with_proc(options, Clock::fixed(OFFSET, START), proc, source).unwrap()
 }
 
 /// The file that `events` give, and the summary.
 pub fn record(events: &[Owned], change: impl FnOnce(&mut WriteOptions)) -> (Vec<u8>, Summary) {
+    record_with(events, None, change)
+}
+
+/// The same with somebody who knows names.
+pub fn record_with(
+    events: &[Owned],
+    source: Source,
+    change: impl FnOnce(&mut WriteOptions),
+) -> (Vec<u8>, Summary) {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(dir.path(), Compression::None);
     change(&mut options);
-    let mut writer = writer(&options);
+    let mut writer = writer_with(&options, source);
     for event in events {
         writer.event(&event.event()).unwrap();
     }

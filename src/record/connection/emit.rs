@@ -187,35 +187,6 @@ impl Connection {
             }
         }
     }
-
-    /// Comments for the next packet: at first in each file, who the ends are;
-    /// later, who changed. Their interfaces are described before.
-    fn comments(&mut self, cx: &mut Context<'_>) -> Result<Vec<String>, WriteError> {
-        let file = cx.packets.file();
-        let first = self.told_in != file;
-        if !first && self.changed == [false; 2] {
-            return Ok(Vec::new());
-        }
-        let mut comments = Vec::new();
-        if let Some(client) = self.client {
-            for (side, role) in [(client, "client"), (1 - client, "server")] {
-                let Some(owner) = self.ends[side].as_ref().and_then(|end| end.owner.as_deref())
-                else {
-                    continue;
-                };
-                if first || self.changed[side] {
-                    cx.packets.interface(Some(owner), side != client)?;
-                    comments.push(format!("{role}={}", owner.name));
-                }
-            }
-        }
-        if first && self.midway {
-            comments.push("joined=midway".to_owned());
-        }
-        self.told_in = file;
-        self.changed = [false; 2];
-        Ok(comments)
-    }
 }
 
 /// A packet but for its addresses.

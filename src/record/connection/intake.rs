@@ -10,7 +10,8 @@ use crate::record::owner::Owner;
 use crate::record::sink::WriteError;
 
 impl Connection {
-    /// Takes an event of side `side`'s end.
+    /// Takes an event of side `side`'s end; [`Connection::proceed`] writes what
+    /// it makes writable.
     pub fn event(
         &mut self,
         side: usize,
@@ -26,7 +27,7 @@ impl Connection {
             Kind::Close => self.close(side, event, cx.now),
             _ => {}
         }
-        self.proceed(cx)
+        Ok(())
     }
 
     fn end(&mut self, side: usize, event: &Event<'_>, owner: Option<Arc<Owner>>) {

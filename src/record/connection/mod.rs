@@ -8,6 +8,8 @@ mod emit;
 mod half;
 mod intake;
 mod matching;
+mod names;
+mod nat;
 mod state;
 mod table;
 #[cfg(test)]

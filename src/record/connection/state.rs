@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::half::{GapChange, Half, Piece, Place};
+use super::names::Names;
 use super::{HELD_BYTES, HOLD_TIME, OWNER_BYTES, OWNER_TIME};
 use crate::record::event::MAX_PAYLOAD;
 use crate::record::owner::{Owner, Owners};
@@ -68,8 +69,10 @@ pub struct Connection {
     pub(super) reset: bool,
     /// File in which its owners are told.
     pub(super) told_in: u32,
-    /// Owners changed since they were told.
+    /// Who the ends are changed since it was told.
     pub(super) changed: [bool; 2],
+    /// What names they have, where there is somebody to ask.
+    pub(super) names: Option<Box<Names>>,
 }
 
 impl Connection {
@@ -91,6 +94,7 @@ impl Connection {
             reset: false,
             told_in: 0,
             changed: [false; 2],
+            names: None,
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::matching::belongs;
+use super::nat::Numbers;
 use super::state::{Connection, Context};
 use super::{OWNER_TIME, TOTAL_HELD_BYTES};
 use crate::record::event::{Event, Kind, Role};
@@ -71,6 +72,20 @@ struct Slot {
     /// The connection of the same key before this one.
     older: Option<u32>,
     connection: Option<Box<Connection>>,
+    /// It was taken into another, as the other end of a NAT.
+    into: Option<Taken>,
+    /// The one that was taken in.
+    took: Option<u32>,
+    /// By which it is found from the other end of a NAT.
+    numbers: Option<Numbers>,
+}
+
+/// Where a connection went that was taken into another.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    slot: u32,
+    /// Its sides are the other way round there.
+    swapped: bool,
 }
 
 /// A slot to be looked at.
@@ -87,6 +102,8 @@ pub struct Connections {
     slots: Vec<Slot>,
     free: Vec<u32>,
     newest: HashMap<Key, u32, foldhash::fast::RandomState>,
+    /// Connections seen from one end, by their initial sequence numbers.
+    by_numbers: HashMap<Numbers, u32, foldhash::fast::RandomState>,
     /// In the order of time, all with the same delay.
     waiting: VecDeque<Due>,
     closing: VecDeque<Due>,
@@ -108,6 +125,7 @@ impl Connections {
             slots: Vec::new(),
             free: Vec::new(),
             newest: HashMap::default(),
+            by_numbers: HashMap::default(),
             waiting: VecDeque::new(),
             closing: VecDeque::new(),
             hand: 0,
@@ -152,16 +170,20 @@ impl Connections {
         }
         let side = usize::from(local > remote);
         let addresses = if side == 0 { [local, remote] } else { [remote, local] };
-        let slot = match self.find(side, addresses, event) {
-            Some(slot) => slot,
+        let (slot, side) = match self.find(side, addresses, event) {
+            Some(found) => found,
             // Nothing is known of it and nothing more will come.
             None if matches!(event.kind, Kind::Close) => return Ok(true),
-            None => self.insert(side, addresses, event, packets, owners)?,
+            None => (self.insert(side, addresses, event, packets, owners)?, side),
         };
-        let now = self.now;
+        let mut cx = Context { packets, owners, now: self.now, held: &mut self.held };
         if let Some(connection) = self.slots[slot as usize].connection.as_deref_mut() {
-            let mut cx = Context { packets, owners, now, held: &mut self.held };
             connection.event(side, event, owner, &mut cx)?;
+        }
+        let slot = self.look_behind_nat(slot, packets, owners)?;
+        let mut cx = Context { packets, owners, now: self.now, held: &mut self.held };
+        if let Some(connection) = self.slots[slot as usize].connection.as_deref_mut() {
+            connection.proceed(&mut cx)?;
         }
         self.schedule(slot);
         if self.held > TOTAL_HELD_BYTES {
@@ -224,16 +246,70 @@ impl Connections {
         }
     }
 
-    fn find(&self, side: usize, addresses: [SocketAddr; 2], event: &Event<'_>) -> Option<u32> {
+    /// The connection of an event, and the side that its end has there.
+    fn find(
+        &self,
+        side: usize,
+        addresses: [SocketAddr; 2],
+        event: &Event<'_>,
+    ) -> Option<(u32, usize)> {
         let mut next = self.newest.get(&self.key(side, addresses, event)).copied();
         while let Some(at) = next {
             let slot = &self.slots[at as usize];
-            if slot.connection.as_deref().is_some_and(|found| belongs(found, side, event)) {
-                return Some(at);
+            let (at, side) = match slot.into {
+                Some(taken) if taken.swapped => (taken.slot, 1 - side),
+                Some(taken) => (taken.slot, side),
+                None => (at, side),
+            };
+            let connection = self.slots[at as usize].connection.as_deref();
+            if connection.is_some_and(|found| belongs(found, side, event)) {
+                return Some((at, side));
             }
             next = slot.older;
         }
         None
+    }
+
+    /// Once both initial numbers of a connection are known: is one with these
+    /// numbers known from its other end, which has other addresses? Returns the
+    /// slot in which the connection is then.
+    fn look_behind_nat(
+        &mut self,
+        at: u32,
+        packets: &mut Packets,
+        owners: &Owners,
+    ) -> Result<u32, WriteError> {
+        let slot = &mut self.slots[at as usize];
+        let Some(connection) = slot.connection.as_deref() else { return Ok(at) };
+        if slot.numbers.is_some() || self.both_ends || connection.both_local {
+            return Ok(at);
+        }
+        let Some(numbers) = connection.numbers() else { return Ok(at) };
+        slot.numbers = Some(numbers);
+        let Some(other) = self.by_numbers.insert(numbers, at) else { return Ok(at) };
+        let Some([this, that]) = self.slots.get_disjoint_mut([at as usize, other as usize]).ok()
+        else {
+            return Ok(at);
+        };
+        let (Some(here), Some(there)) = (&mut this.connection, &mut that.connection) else {
+            return Ok(at);
+        };
+        let (to, from) = match (here.takes(there), there.takes(here)) {
+            (true, true) if there.goes_before(here) => (other, at),
+            (true, _) => (at, other),
+            (false, true) => (other, at),
+            (false, false) => return Ok(at),
+        };
+        let Some(taken) = self.slots[from as usize].connection.take() else { return Ok(at) };
+        let mut cx = Context { packets, owners, now: self.now, held: &mut self.held };
+        if let Some(connection) = self.slots[to as usize].connection.as_deref_mut() {
+            let swapped = connection.take_in(*taken, &mut cx)?;
+            self.slots[from as usize].into = Some(Taken { slot: to, swapped });
+            self.slots[to as usize].took = Some(from);
+        }
+        self.by_numbers.insert(numbers, to);
+        self.slots[from as usize].numbers = None;
+        Ok(to)
     }
 
     fn insert(
@@ -268,9 +344,11 @@ impl Connections {
         let at = if let Some(at) = self.free.pop() {
             let slot = &mut self.slots[at as usize];
             (slot.key, slot.older, slot.connection) = (key, older, connection);
+            (slot.into, slot.took, slot.numbers) = (None, None, None);
             at
         } else {
-            self.slots.push(Slot { generation: 0, key, older, connection });
+            let (into, took, numbers) = (None, None, None);
+            self.slots.push(Slot { generation: 0, key, older, connection, into, took, numbers });
             (self.slots.len() - 1) as u32
         };
         self.newest.insert(key, at);
@@ -286,7 +364,14 @@ impl Connections {
     /// whatever its other end still reads. The same addresses in another
     /// namespace say nothing.
     fn is_replaced(&self, older: u32, side: usize, event: &Event<'_>) -> bool {
-        let older = self.slots[older as usize].connection.as_deref();
+        let slot = &self.slots[older as usize];
+        let (older, side) = match slot.into {
+            None => (slot, side),
+            Some(Taken { slot, swapped }) => {
+                (&self.slots[slot as usize], if swapped { 1 - side } else { side })
+            }
+        };
+        let older = older.connection.as_deref();
         older
             .and_then(|older| older.ends[side].as_ref())
             .is_some_and(|end| end.netns == event.netns)
@@ -327,6 +412,7 @@ impl Connections {
     }
 
     fn close_soon(&mut self, at: u32) {
+        let at = self.slots[at as usize].into.map_or(at, |taken| taken.slot);
         let slot = &mut self.slots[at as usize];
         if let Some(connection) = slot.connection.as_deref_mut()
             && !connection.closing
@@ -388,8 +474,31 @@ impl Connections {
     ) -> Result<(), WriteError> {
         self.flush(at as usize, packets, owners)?;
         let slot = &mut self.slots[at as usize];
-        let (key, older) = (slot.key, slot.older.take());
+        if let Some(numbers) = slot.numbers.take()
+            && self.by_numbers.get(&numbers) == Some(&at)
+        {
+            self.by_numbers.remove(&numbers);
+        }
+        let (took, into) = (slot.took.take(), slot.into.take());
         slot.connection = None;
+        self.forget(at);
+        // Both ends of a NAT go at once.
+        if let Some(taken) = into
+            && self.slots[taken.slot as usize].took.take().is_some()
+        {
+            self.remove(taken.slot, packets, owners)?;
+        }
+        if let Some(took) = took {
+            self.slots[took as usize].into = None;
+            self.forget(took);
+        }
+        Ok(())
+    }
+
+    /// Frees a slot.
+    fn forget(&mut self, at: u32) {
+        let slot = &mut self.slots[at as usize];
+        let (key, older) = (slot.key, slot.older.take());
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(at);
         // Take it out of the list of its key.
@@ -398,7 +507,7 @@ impl Connections {
                 Some(older) => self.newest.insert(key, older),
                 None => self.newest.remove(&key),
             };
-            return Ok(());
+            return;
         }
         let mut next = self.newest.get(&key).copied();
         while let Some(before) = next {
@@ -409,6 +518,5 @@ impl Connections {
             }
             next = slot.older;
         }
-        Ok(())
     }
 }

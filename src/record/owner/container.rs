@@ -25,9 +25,14 @@ impl Container {
     /// hierarchy, of which some may be the root.
     pub fn of(paths: &[String]) -> Option<Self> {
         let id = paths.iter().find_map(|path| container_id(path))?;
-        let pod = paths.iter().find_map(|path| pod_uid(path));
+        let pod = pod_of(paths);
         Some(Self { id: id.to_owned(), pod })
     }
+}
+
+/// The uid of the pod that any of the paths names.
+pub fn pod_of(paths: &[String]) -> Option<String> {
+    paths.iter().find_map(|path| pod_uid(path))
 }
 
 /// The innermost container id of a path: containers may run in containers.

@@ -13,9 +13,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::event::Event;
+use super::kube::{Member, Pod};
+use super::naming::{Naming, Source};
 use container::Container;
 use proc::Details;
 
@@ -36,6 +38,9 @@ pub struct Owner {
     /// `key=value ` pairs, each with a blank behind it.
     pub description: String,
     details: Details,
+    container: Option<Container>,
+    /// Its pod, where it is in one that is known.
+    member: Option<Member>,
     netns: u32,
     /// It called exec or its pid was given to another: look it up again.
     stale: AtomicBool,
@@ -44,35 +49,31 @@ pub struct Owner {
 }
 
 impl Owner {
-    fn new(pid: u32, netns: u32, details: Details) -> Self {
+    fn new(pid: u32, netns: u32, details: Details, source: Option<&dyn Naming>) -> Self {
         let container = Container::of(&details.cgroups);
-        let place = container.as_ref().map_or("host", |container| {
-            &container.id[..container.id.floor_char_boundary(SHORT_ID)]
-        });
-        let name = format!("{}/{}[{pid}]", printable(place), printable(&details.comm));
-        let mut description = String::new();
-        let mut pair = |key: &str, value: &str| {
-            if !value.is_empty() {
-                description.push_str(key);
-                description.push('=');
-                percent_encode(value, &mut description);
-                description.push(' ');
-            }
+        let pod = container.as_ref().and_then(|found| found.pod.as_deref());
+        let member = source.zip(container.as_ref());
+        let member = member.and_then(|(source, found)| source.container(Some(&found.id), pod));
+        let place = match (&member, &container) {
+            (Some(Member { pod, .. }), _) => format!("{}/{}", pod.namespace, pod.name),
+            (None, Some(found)) => found.id[..found.id.floor_char_boundary(SHORT_ID)].to_owned(),
+            (None, None) => "host".to_owned(),
         };
-        pair("pid", &pid.to_string());
-        pair("comm", &details.comm);
-        pair("exe", &details.exe);
-        pair("uid", &details.uid.map_or(String::new(), |uid| uid.to_string()));
-        pair("cgroup", container::deepest(&details.cgroups));
-        if let Some(container) = &container {
-            pair("container", &container.id);
-            pair("pod", container.pod.as_deref().unwrap_or_default());
-        }
-        if netns != 0 {
-            pair("netns", &netns.to_string());
-        }
+        let name = format!("{}/{}[{pid}]", printable(&place), printable(&details.comm));
+        let description = describe(pid, netns, &details, container.as_ref(), member.as_ref());
         let (stale, interfaces) = (AtomicBool::new(false), Default::default());
-        Self { pid, name, description, details, netns, stale, interfaces }
+        Self { pid, name, description, details, container, member, netns, stale, interfaces }
+    }
+
+    /// The pod that it is in.
+    pub fn pod(&self) -> Option<&Arc<Pod>> {
+        self.member.as_ref().map(|member| &member.pod)
+    }
+
+    /// Whether later news may tell more of its pod.
+    fn may_be_told_more(&self) -> bool {
+        let known = |member: &Member| member.pod.workload.is_some() && member.container.is_some();
+        self.container.is_some() && !self.member.as_ref().is_some_and(known)
     }
 
     /// Its interface in file `file` (counted from 1), where it has one; `role`
@@ -103,12 +104,53 @@ impl Owner {
 pub struct Owners {
     by_pid: HashMap<u32, Arc<Owner>, foldhash::fast::RandomState>,
     proc: Box<Path>,
+    source: Source,
+    /// What the source had told when it was last asked for more.
+    generation: u64,
+    /// Processes of which it may tell more.
+    unnamed: HashSet<u32, foldhash::fast::RandomState>,
 }
 
 impl Owners {
-    /// Processes are looked up under `proc`, normally `/proc`.
-    pub fn new(proc: &Path) -> Self {
-        Self { by_pid: HashMap::default(), proc: proc.into() }
+    /// Processes are looked up under `proc`, normally `/proc`, and their pods
+    /// are asked of `source`.
+    pub fn new(proc: &Path, source: Source) -> Self {
+        Self {
+            by_pid: HashMap::default(),
+            proc: proc.into(),
+            source,
+            generation: 0,
+            unnamed: HashSet::default(),
+        }
+    }
+
+    /// Who knows pods and addresses.
+    pub fn source(&self) -> Option<&dyn Naming> {
+        self.source.as_deref()
+    }
+
+    /// Takes news of pods: processes of which more is known now are described
+    /// anew. To be called now and then.
+    pub fn tick(&mut self) {
+        let Some(source) = self.source.as_deref() else { return };
+        let generation = source.generation();
+        if generation == self.generation {
+            return;
+        }
+        self.generation = generation;
+        for pid in std::mem::take(&mut self.unnamed) {
+            let Some(old) = self.by_pid.get(&pid).cloned() else { continue };
+            let new = Owner::new(pid, old.netns, old.details.clone(), self.source.as_deref());
+            if new.may_be_told_more() {
+                self.unnamed.insert(pid);
+            }
+            if new.description != old.description {
+                // One that is to be looked up again still is.
+                new.stale.store(old.is_stale(), Ordering::Relaxed);
+                old.retire();
+                self.by_pid.insert(pid, Arc::new(new));
+            }
+        }
     }
 
     /// The process of an event that has one, looked up at first sight.
@@ -127,7 +169,7 @@ impl Owners {
             comm.clone_into(&mut details.comm);
         }
         details.uid = details.uid.or(Some(event.uid));
-        self.insert(Owner::new(event.pid, event.netns, details))
+        self.insert(event.pid, event.netns, details)
     }
 
     /// What became of a process: exec or a reused pid. None where it is gone.
@@ -154,7 +196,7 @@ impl Owners {
             }
         }
         details.uid = details.uid.or(Some(event.uid));
-        self.insert(Owner::new(event.pid, netns, details));
+        self.insert(event.pid, netns, details);
     }
 
     /// A child starts as a copy of its parent; if it lives too short to be
@@ -164,26 +206,73 @@ impl Owners {
             old.retire();
         }
         if let Some(parent) = self.by_pid.get(&parent) {
-            let owner = Owner::new(child, parent.netns, parent.details.clone());
+            let (netns, details) = (parent.netns, parent.details.clone());
             // To be looked up when it uses a socket.
-            owner.retire();
-            self.insert(owner);
+            self.insert(child, netns, details).retire();
         }
     }
 
     /// A process ended: its pid may be given to another.
     pub fn exit(&mut self, pid: u32) {
         self.by_pid.remove(&pid);
+        self.unnamed.remove(&pid);
     }
 
-    fn insert(&mut self, owner: Owner) -> Arc<Owner> {
+    fn insert(&mut self, pid: u32, netns: u32, details: Details) -> Arc<Owner> {
         if self.by_pid.len() >= MAX_OWNERS {
             self.by_pid.clear();
+            self.unnamed.clear();
         }
-        let owner = Arc::new(owner);
-        self.by_pid.insert(owner.pid, Arc::clone(&owner));
+        let owner = Arc::new(Owner::new(pid, netns, details, self.source.as_deref()));
+        if self.source.is_some() && owner.may_be_told_more() {
+            self.unnamed.insert(pid);
+        }
+        self.by_pid.insert(pid, Arc::clone(&owner));
         owner
     }
+}
+
+/// `key=value ` pairs of all that is known of a process, each with a blank
+/// behind it, so that a filter can tell where a value ends.
+fn describe(
+    pid: u32,
+    netns: u32,
+    details: &Details,
+    container: Option<&Container>,
+    member: Option<&Member>,
+) -> String {
+    let mut description = String::new();
+    let mut pair = |key: &str, value: &str| {
+        if !value.is_empty() {
+            description.push_str(key);
+            description.push('=');
+            percent_encode(value, &mut description);
+            description.push(' ');
+        }
+    };
+    pair("pid", &pid.to_string());
+    pair("comm", &details.comm);
+    pair("exe", &details.exe);
+    pair("uid", &details.uid.map_or(String::new(), |uid| uid.to_string()));
+    pair("cgroup", container::deepest(&details.cgroups));
+    if let Some(container) = container {
+        pair("container", &container.id);
+        pair("pod_uid", container.pod.as_deref().unwrap_or_default());
+    }
+    if let Some(Member { pod, container }) = member {
+        pair("pod", &format!("{}/{}", pod.namespace, pod.name));
+        pair("namespace", &pod.namespace);
+        pair("container_name", container.as_deref().unwrap_or_default());
+        if let Some(workload) = &pod.workload {
+            pair("workload", &format!("{}/{}", workload.kind, workload.name));
+        }
+        let labels = pod.labels.iter().map(|(key, value)| format!("{key}={value}"));
+        pair("labels", &labels.collect::<Vec<_>>().join(","));
+    }
+    if netns != 0 {
+        pair("netns", &netns.to_string());
+    }
+    description
 }
 
 /// Text for a name: control characters would break a reader's line.

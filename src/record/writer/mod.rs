@@ -22,6 +22,7 @@ pub use super::sink::WriteError;
 
 use super::connection::Connections;
 use super::event::{Event, Kind};
+use super::naming::Source;
 use super::owner::{Owner, Owners};
 use packets::Packets;
 
@@ -35,13 +36,17 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens the output and writes its head.
+    /// Opens the output and writes its head. `source` knows pods and addresses.
     ///
     /// # Errors
     ///
     /// The output cannot be created: it exists, the directory does not, …
-    pub fn create(options: &WriteOptions, clock: Clock) -> Result<Self, WriteError> {
-        Self::with_proc(options, clock, Path::new("/proc"))
+    pub fn create(
+        options: &WriteOptions,
+        clock: Clock,
+        source: Source,
+    ) -> Result<Self, WriteError> {
+        Self::with_proc(options, clock, Path::new("/proc"), source)
     }
 
     /// As [`Self::create`], with another `/proc`.
@@ -49,10 +54,11 @@ impl Writer {
         options: &WriteOptions,
         clock: Clock,
         proc: &Path,
+        source: Source,
     ) -> Result<Self, WriteError> {
         Ok(Self {
             connections: Connections::new(options.both_ends),
-            owners: Owners::new(proc),
+            owners: Owners::new(proc, source),
             packets: Packets::create(options, clock, os())?,
             malformed: 0,
         })
@@ -113,6 +119,7 @@ impl Writer {
     ///
     /// The output cannot be written; the recording is over.
     pub fn tick(&mut self, now: u64, losses: &[Loss]) -> Result<(), WriteError> {
+        self.owners.tick();
         self.connections.tick(now, &mut self.packets, &self.owners)?;
         self.packets.tick(now, losses)
     }

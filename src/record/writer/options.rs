@@ -57,6 +57,11 @@ pub struct WriteOptions {
     pub back_end: String,
     /// Why this one, for the section header.
     pub back_end_reason: String,
+    /// Name of this node, for the section header.
+    pub node: String,
+    /// Boot id of this kernel, for the section header: with the node it tells
+    /// where a capture was made.
+    pub boot: String,
     /// Packets after which [`Writer::is_full`](super::Writer::is_full).
     pub packet_limit: Option<u64>,
 }
@@ -80,6 +85,8 @@ impl WriteOptions {
             snaplen: 0,
             back_end: String::new(),
             back_end_reason: String::new(),
+            node: String::new(),
+            boot: String::new(),
             packet_limit: None,
         }
     }

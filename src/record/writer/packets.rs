@@ -2,7 +2,10 @@
 //! a file ends.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 use super::clock::Clock;
 use super::options::WriteOptions;
@@ -25,6 +28,16 @@ const FLUSH_TIME: u64 = 1_000_000_000;
 /// Interface 0 of each section: packets of processes that are not known, and
 /// all that was lost, since a lost event has no process either.
 const UNKNOWN: &str = "unknown";
+
+/// Addresses named in a file at most: more than a cluster has pods (150,000 is
+/// Kubernetes' own limit).
+const MAX_NAMES: usize = 262_144;
+
+/// Bytes of an address's names at most: what Wireshark keeps of one (MAXDNSNAMELEN).
+const MAX_NAME: usize = 255;
+
+/// Between two names of an address that was used again.
+const OR: &str = "_or_";
 
 /// What a packet has besides its bytes.
 #[derive(Debug)]
@@ -66,6 +79,8 @@ pub struct Packets {
     /// The losses that earlier files tell.
     told_losses: Vec<Loss>,
     http2_ports: BTreeSet<u16>,
+    /// Names that this file tells.
+    names: HashMap<IpAddr, String, foldhash::fast::RandomState>,
     /// What the summary counts here.
     pub counts: Summary,
 }
@@ -94,6 +109,7 @@ impl Packets {
             losses: Vec::new(),
             told_losses: Vec::new(),
             http2_ports: BTreeSet::new(),
+            names: HashMap::default(),
             counts: Summary::default(),
             clock,
         };
@@ -124,6 +140,33 @@ impl Packets {
         self.interfaces.push(0);
         owner.set_interface(self.file, role, interface);
         Ok(interface)
+    }
+
+    /// Nanoseconds since 1970 of a time of CLOCK_BOOTTIME.
+    pub fn wall(&self, at: u64) -> u64 {
+        self.clock.wall(at)
+    }
+
+    /// Says the name of an address, once in each file. An address that had
+    /// another one gets both: readers have one name for an address, whatever
+    /// the time of the packet.
+    pub fn name(&mut self, address: IpAddr, name: &str) {
+        let full = self.names.len() >= MAX_NAMES;
+        match self.names.get_mut(&address) {
+            Some(known) if known.split(OR).any(|known| known == name) => return,
+            Some(known) if known.len() + name.len() > MAX_NAME => return,
+            Some(known) => {
+                known.push_str(OR);
+                known.push_str(name);
+            }
+            None if full => return,
+            None => {
+                self.names.insert(address, name.to_owned());
+            }
+        }
+        if let Some(name) = self.names.get(&address) {
+            pcapng::name(self.sink.buffer(), address, name);
+        }
     }
 
     /// Whether the asked number of packets is written.
@@ -240,6 +283,7 @@ impl Packets {
         self.file += 1;
         self.interfaces.clear();
         self.interfaces.push(0);
+        self.names.clear();
         let application = concat!("perisco ", env!("CARGO_PKG_VERSION"));
         let buffer = self.sink.buffer();
         pcapng::section(buffer, application, &self.os, &self.section);
@@ -296,6 +340,11 @@ fn comments(options: &WriteOptions) -> Vec<String> {
         format!("perisco.backend={}", options.back_end),
         format!("perisco.backend_reason={}", options.back_end_reason),
     ];
+    for (key, value) in [("node", &options.node), ("boot", &options.boot)] {
+        if !value.is_empty() {
+            comments.push(format!("perisco.{key}={value}"));
+        }
+    }
     if options.snaplen > 0 {
         comments.push(format!("perisco.snaplen={}", options.snaplen));
     }

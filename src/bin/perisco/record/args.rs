@@ -12,6 +12,7 @@ use perisco::record::backend::{Choice, Settings};
 use perisco::record::command::Prints;
 use perisco::record::filter::{Comm, Exe, Filter, Net, Side};
 use perisco::record::run::Options;
+use perisco::record::selector::{Label, PodName, Selector};
 use perisco::record::targets::Targets;
 use perisco::record::writer::{Compression, Output, WriteOptions};
 
@@ -121,9 +122,21 @@ struct FilterArgs {
     #[arg(long, value_name = "PATH")]
     cgroup: Vec<PathBuf>,
 
-    /// Processes of a container: beginning of its id or name
+    /// Processes of a container: beginning of its id or name, or its name in its pod
     #[arg(long, value_name = "ID|NAME", value_delimiter = ',')]
     container: Vec<String>,
+
+    /// Pods of this node: [NAMESPACE/]NAME of a pod or its workload, * for any characters
+    #[arg(long, value_name = "NS/NAME", value_delimiter = ',')]
+    pod: Vec<PodName>,
+
+    /// Pods of these namespaces
+    #[arg(long, value_name = "NS", value_delimiter = ',')]
+    namespace: Vec<String>,
+
+    /// Pods with all these labels: key=value, key!=value, key, !key
+    #[arg(long, value_name = "LABEL", value_delimiter = ',')]
+    label: Vec<Label>,
 
     /// Either port of the connection: 8080 or 9000-9010, separated by commas
     #[arg(long, value_name = "PORTS", value_delimiter = ',', value_parser = values::ports)]
@@ -265,10 +278,8 @@ impl LiveArgs {
         Ok(Options {
             settings,
             write: WriteOptions { packet_limit: self.until.count, ..write },
-            targets: Targets {
-                containers: self.filter.container.clone(),
-                cgroups: self.filter.cgroup.clone(),
-            },
+            targets: self.filter.targets(),
+            source: None,
             duration: self.until.duration,
             command: self.command.clone(),
             command_prints,
@@ -292,6 +303,18 @@ impl LiveArgs {
 }
 
 impl FilterArgs {
+    fn targets(&self) -> Targets {
+        Targets {
+            containers: self.container.clone(),
+            cgroups: self.cgroup.clone(),
+            pods: Selector {
+                pods: self.pod.clone(),
+                namespaces: self.namespace.clone(),
+                labels: self.label.clone(),
+            },
+        }
+    }
+
     fn filter(&self) -> anyhow::Result<Filter> {
         Ok(Filter {
             pids: self.pid.clone(),

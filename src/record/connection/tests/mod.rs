@@ -3,6 +3,8 @@
 mod damaged;
 mod gaps;
 mod handshakes;
+mod names;
+mod nat;
 mod unread;
 
 use crate::record::event::{GapReason, Kind, close, tcp};
