@@ -182,7 +182,13 @@ fn containers_have_names_at_first_sight_and_labels_soon() {
 #[test]
 fn the_runtime_alone_does_not_mistake_a_reused_address() {
     let Some(mut node) = Node::start() else { return };
-    let options = Options { service_account: node.path("none"), ..node.options() };
+    let deaf = node.path("deaf.sock");
+    let _deaf = std::os::unix::net::UnixListener::bind(&deaf).expect("a socket");
+    let options = Options {
+        service_account: node.path("none"),
+        runtimes: vec![node.path("none.sock"), deaf, node.path("cri.sock")],
+        ..node.options()
+    };
     let names = Names::start(&options).expect("started");
     node.tell(json!({"do": "pod", "name": "old", "ip": "10.0.0.7"}));
     let first = now();
@@ -290,6 +296,22 @@ fn a_reused_address_is_its_new_pods() {
     let Some(mut node) = Node::start() else { return };
     let names = node.names();
     reuse(&mut node, &names, "10.0.1.7", "old", "new");
+}
+
+#[test]
+fn a_pod_that_gets_another_address_gives_up_the_first() {
+    let Some(mut node) = Node::start() else { return };
+    node.tell(json!({"do": "pod", "name": "a", "ip": "10.0.0.7", "age": 60}));
+    let names = node.names();
+    let first = now();
+    until("the first", || who(&names, "10.0.0.7", 0, first).as_deref() == Some("shop/a"));
+    node.tell(json!({"do": "restart", "name": "a", "ip": "10.0.0.8"}));
+    until("the second", || who(&names, "10.0.0.8", 0, now()).as_deref() == Some("shop/a"));
+    assert_eq!(who(&names, "10.0.0.7", 0, now()), None, "nobody's");
+    node.tell(json!({"do": "pod", "name": "b", "ip": "10.0.0.7"}));
+    until("another's", || who(&names, "10.0.0.7", 0, now()).as_deref() == Some("shop/b"));
+    assert_eq!(who(&names, "10.0.0.7", 0, first - SECOND).as_deref(), Some("shop/a"), "remembered");
+    assert_eq!(who(&names, "10.0.0.8", 0, now()).as_deref(), Some("shop/a"));
 }
 
 #[test]

@@ -78,10 +78,11 @@ def stamp(seconds):
 
 def do_pod(c, name, namespace="shop", node=None, ip=None, ips=None, labels=None, owner=None, containers=("app",),
            age=0.0, uid=None, host_network=False, api=True, cri=True, logs=True, mirror=None):
-    """Adds a pod; on this node also its logs and its sandbox. Answers uid and container ids."""
+    """Adds a pod; on this node also its logs and its sandbox. `containers`: names, or ids by name.
+    Answers uid and container ids."""
     node = node or c.node
     uid = uid or str(uuid.uuid4())
-    ids = {name: uuid.uuid4().hex * 2 for name in containers}
+    ids = containers if isinstance(containers, dict) else {name: uuid.uuid4().hex * 2 for name in containers}
     ips = ips or ([ip] if ip else [])
     born = time.time() - age
     meta = {"name": name, "namespace": namespace, "uid": uid, "creationTimestamp": stamp(born), "labels": labels or {},
@@ -127,6 +128,25 @@ def stop_sandbox(c, name, namespace):
     for sandbox in c.sandboxes.values():
         if (sandbox["name"], sandbox["namespace"]) == (name, namespace):
             sandbox["ready"] = False
+
+
+def do_restart(c, name, ip, namespace="shop"):
+    """The pod's sandbox is made anew, with another address."""
+    stop_sandbox(c, name, namespace)
+    pod = pod_of(c, name, namespace)
+    pod["status"].update(podIP=ip, podIPs=[{"ip": ip}])
+    born = time.time()
+    for status in pod["status"]["containerStatuses"]:
+        status["state"] = {"running": {"startedAt": stamp(born)}}
+    for id, old in list(c.sandboxes.items()):
+        if (old["name"], old["namespace"]) == (name, namespace):
+            new = uuid.uuid4().hex * 2
+            c.sandboxes[new] = {**old, "ready": True, "ips": [ip], "created": int(born * 1e9)}
+            for one in list(c.containers.values()):
+                if one["sandbox"] == id:
+                    c.containers[uuid.uuid4().hex * 2] = {**one, "sandbox": new, "created": int(born * 1e9) + 1000}
+            break
+    c.change("Pod", "MODIFIED", pod)
 
 
 def do_ask(c, name, namespace="shop", grace=30):

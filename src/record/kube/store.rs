@@ -72,9 +72,9 @@ const SOURCES: [&str; 6] =
 /// What is known of a pod, by source.
 #[derive(Debug, Default)]
 struct Entry {
-    api: Option<Pod>,
-    runtime: Option<Pod>,
-    logged: Option<Pod>,
+    api: Option<Arc<Pod>>,
+    runtime: Option<Arc<Pod>>,
+    logged: Option<Arc<Pod>>,
     pod: Arc<Pod>,
     /// It runs, or ran, on this node.
     local: bool,
@@ -249,7 +249,7 @@ impl Store {
             }
             let named =
                 Pod { namespace: pod.namespace, name: pod.name, uid: pod.uid, ..Pod::default() };
-            self.set(&uid, now, |entry| (entry.logged, entry.local) = (Some(named), true));
+            self.set(&uid, now, |entry| (entry.logged, entry.local) = (Some(named.into()), true));
         }
     }
 
@@ -270,13 +270,13 @@ impl Store {
 
     /// What the runtime says of a pod; None: it has none any more.
     pub fn runtime_pod(&mut self, uid: &str, pod: Option<Pod>, now: i64) {
-        let known = self.pods.get(uid).map(|entry| &entry.runtime);
-        if known.map_or(pod.is_none(), |known| *known == pod) {
+        let known = self.pods.get(uid).and_then(|entry| entry.runtime.as_deref());
+        if known == pod.as_ref() {
             return;
         }
         self.set(uid, now, |entry| {
             entry.local |= pod.is_some();
-            entry.runtime = pod;
+            entry.runtime = pod.map(Arc::new);
         });
     }
 
@@ -321,7 +321,7 @@ impl Store {
         let old_addresses = old.map(|pod| pod.addresses.clone()).unwrap_or_default();
         let known = self.set(&uid, now, |entry| {
             entry.asked = entry.asked.into_iter().chain(life.asked).min();
-            (entry.api, entry.local, entry.list) = (Some(pod), entry.local || local, list);
+            (entry.api, entry.local, entry.list) = (Some(pod.into()), entry.local || local, list);
         });
         if !known {
             self.feed(Source::Pods).incomplete();
@@ -376,8 +376,8 @@ impl Store {
         match together(known, entry.local) {
             Some(pod) => {
                 entry.gone = None;
-                if *entry.pod != pod {
-                    entry.pod = Arc::new(pod);
+                if entry.pod != pod {
+                    entry.pod = pod;
                     self.changed = true;
                 }
             }
@@ -437,9 +437,14 @@ impl Life {
     }
 }
 
-/// One pod of what sources say, the most certain first.
-fn together<'a>(mut sources: impl Iterator<Item = &'a Pod>, local: bool) -> Option<Pod> {
-    let mut pod = sources.next()?.clone();
+/// One pod of what sources say, the most certain first. Most pods have one source.
+fn together<'a>(sources: impl Iterator<Item = &'a Arc<Pod>>, local: bool) -> Option<Arc<Pod>> {
+    let mut sources = sources.peekable();
+    let first = sources.next()?;
+    if sources.peek().is_none() {
+        return Some(Arc::clone(first));
+    }
+    let mut pod = Pod::clone(first);
     for more in sources {
         pod.workload = pod.workload.take().or_else(|| more.workload.clone());
         if pod.labels.is_empty() && local {
@@ -451,5 +456,5 @@ fn together<'a>(mut sources: impl Iterator<Item = &'a Pod>, local: bool) -> Opti
         pod.node = pod.node.take().or_else(|| more.node.clone());
         pod.host_network |= more.host_network;
     }
-    Some(pod)
+    Some(Arc::new(pod))
 }

@@ -51,7 +51,8 @@ pub struct Evidence {
     pub sure_from: i64,
     /// … until here at least.
     pub sure_until: i64,
-    /// It still does as long as its watch says nothing else. None: this source cannot tell.
+    /// It still does as long as its watch says nothing else. None: from the
+    /// runtime, whose word is proof for when it was asked only.
     pub alive: Option<bool>,
     /// Its processes run since then: what is later than a holding's end is a new holding.
     pub running_since: Option<i64>,
@@ -118,6 +119,12 @@ impl<K: Holding> Table<K> {
         if let Some(claim) = latest {
             if !claim.is_over() {
                 return merge(claim, says);
+            }
+            // It is there still, by who gives addresses: it was not over, or not all of it.
+            if says.alive.is_none() && says.sure_until > claim.possible.1 {
+                claim.possible.1 = i64::MAX;
+                merge(claim, says);
+                return true;
             }
             // Over, as another source said: only processes that started later are a new holding.
             if says.running_since.is_none_or(|since| since < claim.possible.1) {

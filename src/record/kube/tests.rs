@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::store::{Life, Source, Store};
-use super::table::Answer;
+use super::table::{Answer, Evidence};
 use super::types::{Holder, Pod};
 
 const S: i64 = 1_000_000_000;
@@ -118,6 +118,26 @@ fn the_runtime_says_when_a_sandbox_is_over() {
     assert_eq!(name_at(&store, 114 * S, 115 * S), None, "old news do not make it alive again");
     store.api_pod(here("old"), lives(116 * S), 118 * S);
     assert_eq!(name_at(&store, 118 * S, 118 * S).as_deref(), Some("old"), "a new sandbox does");
+}
+
+#[test]
+fn a_sandbox_that_was_overlooked_once_is_there_again() {
+    let mut store = store();
+    let key = super::store::Key::Pod("uid-a".into());
+    store.runtime_pod("uid-a", Some(pod("a")), 10 * S);
+    let asked = |at: i64| Evidence {
+        possible_from: 5 * S,
+        sure_from: 5 * S,
+        sure_until: at,
+        alive: None,
+        running_since: Some(5 * S),
+    };
+    store.table.hold(address(), &key, asked(20 * S));
+    store.table.end(address(), &key, 20 * S, 30 * S);
+    assert_eq!(name_at(&store, 35 * S, 40 * S), None);
+    assert!(store.table.hold(address(), &key, asked(40 * S)));
+    assert_eq!(name_at(&store, 35 * S, 41 * S).as_deref(), Some("a"));
+    assert_eq!(name_at(&store, 41 * S, 41 * S), None, "until it was asked");
 }
 
 #[test]
@@ -346,8 +366,12 @@ proptest! {
             let found = name_at(&store, at, asked);
             // News that are on their way cannot be known.
             let settled = asked >= at + 6 * S;
-            if settled && let Some(found) = &found {
-                prop_assert_eq!(found, name, "at {} asked {}", at - BASE, asked - BASE);
+            if let Some(found) = found.as_ref().filter(|found| *found != name) {
+                let number: usize = found[3..].parse().unwrap();
+                let (time, end) = (&times[number], truth[number].2);
+                let told = time.graceful.map(|before| end + (time.lag - before) * MS);
+                let known = settled || told.is_some_and(|told| told < at);
+                prop_assert!(!known, "{found}, not {name} at {} asked {}", at - BASE, asked - BASE);
             }
             let inside = at >= from + 4 * S && at <= until - 26 * S;
             if settled && plain && inside && asked <= until - 26 * S {

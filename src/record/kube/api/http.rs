@@ -66,6 +66,11 @@ impl Server {
         };
         let port = port.ok_or_else(|| format!("{url} has no valid port"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let near =
+            host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+        if !tls && !near {
+            return Err(format!("{url}: the token goes to another host over TLS only"));
+        }
         Ok(Self { host, port, tls, account: account.into(), config: Mutex::new(None) })
     }
 

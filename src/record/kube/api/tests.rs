@@ -203,7 +203,8 @@ fn addresses_of_servers() {
     ] {
         assert!(Server::new(good, account).is_ok(), "{good}");
     }
-    for bad in ["10.96.0.1:443", "ftp://a", "https://a:x", "https://a:99999"] {
+    for bad in ["10.96.0.1:443", "ftp://a", "https://a:x", "https://a:99999", "http://10.0.0.1:80"]
+    {
         assert!(Server::new(bad, account).is_err(), "{bad}");
     }
 }

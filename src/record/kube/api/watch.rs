@@ -19,6 +19,9 @@ use super::objects::{
 /// Objects in a page of a list.
 const PAGE_OBJECTS: usize = 500;
 
+/// Pages of a list: more objects than any cluster has.
+const MAX_PAGES: usize = 4096;
+
 /// Largest page, and how long it may take.
 const MAX_PAGE_BYTES: u64 = 256 << 20;
 const PAGE_PATIENCE: Duration = Duration::from_secs(120);
@@ -144,7 +147,7 @@ impl Watch<'_> {
             R::listing(store)
         })?;
         let (mut token, mut told) = (None::<String>, None);
-        loop {
+        for _ in 0..MAX_PAGES {
             let mut query = format!("limit={PAGE_OBJECTS}");
             if let Some(token) = &token {
                 query += &format!("&continue={}", encoded(token));
@@ -170,6 +173,7 @@ impl Watch<'_> {
                 return self.write(|store| R::listed(store, list, told));
             }
         }
+        Err(Over::Broken("a list without an end".to_owned()))
     }
 
     fn watch<R: Resource>(&mut self) -> Result<(), Over> {

@@ -6,7 +6,7 @@ mod cri;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -30,6 +30,9 @@ const MAX_SANDBOXES: usize = 8192;
 
 /// Sandboxes whose addresses are asked for at once; the others' come with the next answers.
 const MAX_ASKED: usize = 512;
+
+/// And for so long at most: a runtime may be slow.
+const ASKED_FOR: Duration = Duration::from_secs(5);
 
 /// `PodSandboxState.SANDBOX_READY`
 const READY: i32 = 0;
@@ -58,9 +61,13 @@ pub fn run(shared: &Weak<Shared>, wake: &Receiver<()>) {
     let mut client: Option<Client> = None;
     let mut known = HashMap::new();
     let mut wait = AT_MOST_EVERY;
+    let mut turn = 0;
     loop {
         let began = Instant::now();
-        let asked = runtime.block_on(ask(&mut client, &options.runtimes, &mut known));
+        let asked = runtime.block_on(async {
+            let client = connected(&mut client, &options.runtimes, turn).await?;
+            ask(client, &mut known).await.map_err(Some)
+        });
         let Some(shared) = shared.upgrade() else { return };
         let pause = match asked {
             Ok(polled) => {
@@ -70,6 +77,8 @@ pub fn run(shared: &Weak<Shared>, wake: &Receiver<()>) {
             }
             Err(error) => {
                 client = None;
+                // Not every socket that is there answers: Docker's containerd does not.
+                turn += 1;
                 if let Some(error) = error {
                     shared.write(|store| store.feed(Source::Runtime).lost(error, false));
                 }
@@ -94,23 +103,27 @@ struct Polled {
     containers: Vec<Container>,
 }
 
-/// None: there is no runtime to be asked.
-async fn ask(
-    client: &mut Option<Client>,
+/// The runtime that is asked: of the sockets that are there the one whose turn
+/// it is. Err(None): there is none.
+async fn connected<'a>(
+    client: &'a mut Option<Client>,
     sockets: &[PathBuf],
-    known: &mut HashMap<String, Known>,
-) -> Result<Polled, Option<String>> {
+    turn: usize,
+) -> Result<&'a Client, Option<String>> {
     if client.is_none() {
-        let there = |socket: &&PathBuf| Path::exists(socket);
-        let socket = sockets.iter().find(there).ok_or(None)?;
+        let there: Vec<&PathBuf> = sockets.iter().filter(|socket| socket.exists()).collect();
+        let socket = there.get(turn % there.len().max(1)).ok_or(None)?;
         let connected = Client::connect(socket).await;
         *client = Some(connected.map_err(|error| Some(format!("{}: {error}", socket.display())))?);
     }
-    let Some(client) = client else { return Err(None) };
+    client.as_ref().ok_or(None)
+}
+
+async fn ask(client: &Client, known: &mut HashMap<String, Known>) -> Result<Polled, String> {
     let asked = now();
-    let mut sandboxes = client.sandboxes().await.map_err(Some)?;
+    let mut sandboxes = client.sandboxes().await?;
     let answered = now();
-    let containers = client.containers().await.map_err(Some)?;
+    let containers = client.containers().await?;
     sandboxes.truncate(MAX_SANDBOXES);
     sandboxes.retain(is_plausible);
     let mut first: HashMap<&str, i64> = HashMap::new();
@@ -119,6 +132,7 @@ async fn ask(
         *time = container.created_at.min(*time);
     }
     let mut left = MAX_ASKED;
+    let until = Instant::now() + ASKED_FOR;
     for sandbox in sandboxes.iter().filter(|sandbox| sandbox.state == READY) {
         let entry = known.entry(sandbox.id.clone()).or_insert_with(|| Known {
             uid: sandbox.metadata.as_ref().map_or("", |metadata| &metadata.uid).into(),
@@ -129,7 +143,8 @@ async fn ask(
             sure_from: i64::MAX,
         });
         entry.ready = asked;
-        if entry.addresses.as_ref().is_none_or(Vec::is_empty) && !entry.host_network && left > 0 {
+        let unknown = entry.addresses.as_ref().is_none_or(Vec::is_empty) && !entry.host_network;
+        if unknown && left > 0 && Instant::now() < until {
             left -= 1;
             // It may be gone again.
             let Ok(status) = client.status(&sandbox.id).await else { continue };
