@@ -12,7 +12,7 @@ use perisco::record::kube::{Holder, Mode, Names, Options, StartError};
 use serde_json::{Value, json};
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Debian's Python has grpc; another one in the path may not.
 const PYTHON: &str = "/usr/bin/python3";

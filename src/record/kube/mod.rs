@@ -83,6 +83,12 @@ pub struct Names {
     shared: Arc<Shared>,
 }
 
+impl std::fmt::Debug for Names {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Names").field("generation", &self.generation()).finish_non_exhaustive()
+    }
+}
+
 impl Names {
     /// Starts to ask the sources.
     ///

@@ -313,11 +313,11 @@ impl Store {
 
     /// What the API says of a pod, told at `now`.
     pub fn api_pod(&mut self, pod: Pod, life: Life, now: i64) {
-        let uid: Arc<str> = pod.uid.as_str().into();
+        let uid = pod.uid.clone();
         let before = self.feeds[Source::Pods as usize].surely_there_until(now);
         let (addresses, list) = (pod.addresses.clone(), self.list);
         let local = pod.node.as_deref() == Some(&*self.node);
-        let old = self.pods.get(&uid).and_then(|entry| entry.api.as_ref());
+        let old = self.pods.get(&*uid).and_then(|entry| entry.api.as_ref());
         let old_addresses = old.map(|pod| pod.addresses.clone()).unwrap_or_default();
         let known = self.set(&uid, now, |entry| {
             entry.asked = entry.asked.into_iter().chain(life.asked).min();
@@ -327,8 +327,9 @@ impl Store {
             self.feed(Source::Pods).incomplete();
             return;
         }
-        let life = Life { asked: self.pods.get(&uid).and_then(|entry| entry.asked), ..life };
-        let key = Key::Pod(uid);
+        let Some((uid, entry)) = self.pods.get_key_value(&*uid) else { return };
+        let life = Life { asked: entry.asked, ..life };
+        let key = Key::Pod(Arc::clone(uid));
         for &address in &addresses {
             self.changed |= self.table.hold(address, &key, life.evidence(now));
             if let Some((sure, gone)) = life.ended(before, now) {

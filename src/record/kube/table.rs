@@ -131,6 +131,8 @@ impl<K: Holding> Table<K> {
                 return false;
             }
         }
+        // Most addresses have one holder.
+        claims.reserve_exact(1);
         claims.push(Claim {
             holder: holder.clone(),
             possible: (says.possible_from, i64::MAX),
