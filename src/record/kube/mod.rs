@@ -3,7 +3,7 @@
 //! runtime's socket and the Kubernetes API, as far as each can be had.
 //!
 //! [`Names`] is what the recorder asks; it answers from memory. A name is given
-//! where it is proven for the time that is asked for, see [`table`]; news may
+//! where it is proven for the time that is asked for, see `table.rs`; news may
 //! make more names known, or show that an early answer was another's: then
 //! [`Names::generation`] has grown and the recorder asks again. Knows nothing
 //! of connections and writes nothing.
