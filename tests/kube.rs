@@ -298,6 +298,43 @@ fn a_reused_address_is_its_new_pods() {
     reuse(&mut node, &names, "10.0.1.7", "old", "new");
 }
 
+/// Pods come and go on three addresses; each connection is of the pod that had
+/// the address when it was opened, whatever is known when it is asked for.
+#[test]
+fn pods_that_come_and_go_keep_their_connections() {
+    let Some(mut node) = Node::start() else { return };
+    let names = node.names();
+    let mut opened: Vec<(String, i64, String)> = Vec::new();
+    for round in 0..18 {
+        let here = round % 3 != 0;
+        let (name, address) = (format!("pod-{round}"), format!("10.0.0.{}", round % 3));
+        node.tell(json!({"do": "pod", "name": name, "ip": address, "node": if here { "here" } else { "far" }}));
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_millis(40));
+            let at = now();
+            // Too early to be asked, but asking calls for an answer.
+            let _ = who(&names, &address, 0, at);
+            opened.push((address.clone(), at, format!("shop/{name}")));
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        node.tell(json!({"do": "ask", "name": name, "grace": 1}));
+        node.tell(json!({"do": "over", "name": name}));
+        node.tell(json!({"do": "delete", "name": name}));
+        if round % 8 == 5 {
+            node.tell(json!({"do": "cut", "half": true}));
+        }
+    }
+    std::thread::sleep(Duration::from_secs(7));
+    let mut named = 0;
+    for (address, at, name) in &opened {
+        let found = who(&names, address, 0, *at);
+        assert!(found.as_ref().is_none_or(|found| found == name), "{found:?}, not {name}");
+        named += usize::from(found.is_some() && !address.ends_with(".0"));
+    }
+    // The runtime's clock is ours: of this node's pods hardly any is in doubt.
+    assert!(named >= 36, "of 48 connections only {named} have names");
+}
+
 #[test]
 fn a_pod_that_gets_another_address_gives_up_the_first() {
     let Some(mut node) = Node::start() else { return };
@@ -400,10 +437,10 @@ fn the_api_is_needed_only_where_it_was_asked_for() {
         server: Some("https://127.0.0.1:1".into()),
         ..Options::default()
     };
-    let refused = Names::start(&options(Mode::Api)).err().expect("no token");
+    let refused = Names::start(&options(Mode::Api)).expect_err("no token");
     assert!(matches!(&refused, StartError::Api(why) if why.contains("token")), "{refused}");
     std::fs::write(folder.path().join("token"), "abc\n").expect("a file");
-    let refused = Names::start(&options(Mode::Api)).err().expect("no CA");
+    let refused = Names::start(&options(Mode::Api)).expect_err("no CA");
     assert!(refused.to_string().contains("ca.crt"), "{refused}");
     let names = Names::start(&options(Mode::Auto)).expect("does without");
     assert_eq!(names.address(ip("10.0.0.1"), 80, now()), None);
