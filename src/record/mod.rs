@@ -11,6 +11,7 @@ pub mod counters;
 pub mod doctor;
 pub mod event;
 pub mod filter;
+pub mod metrics;
 mod owner;
 mod pcapng;
 pub mod ring;

@@ -7,12 +7,14 @@
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::backend::{Recorder, Settings, StartError, cgroup_mount};
 use super::command::{Held, Prints};
 use super::counters::Counters;
+use super::metrics::{Board, Watch};
 use super::ring::POLL_INTERVAL;
 use super::targets::{self, Found, Targets};
 use super::writer::{Clock, Loss, Summary, WriteError, WriteOptions, Writer};
@@ -50,6 +52,8 @@ pub struct Options {
     pub command: Vec<OsString>,
     /// Where it prints.
     pub command_prints: Prints,
+    /// Where counts and health are put for others, if they are asked for.
+    pub board: Option<Arc<Board>>,
 }
 
 /// What the user may ask for while it runs.
@@ -157,7 +161,8 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     let begun = Instant::now();
     let counted = (begun, losses(&Counters::default()));
     let (writer, trouble) = (Some(writer), Trouble::default());
-    let mut session = Session { recorder, writer, command, found, trouble, counted };
+    let watch = Watch::new(options.board.take());
+    let mut session = Session { recorder, writer, command, found, trouble, counted, watch };
     // Those that were forked while the programs were being loaded.
     for pid in targets::with_children(&asked) {
         // A full set is told by the counters of what the filters kept out.
@@ -166,6 +171,9 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     session.trouble.ring = session.recorder.scan().err();
     (control.say)(Note::Begun { recorder: &session.recorder });
     session.go();
+    let ring = u64::from(options.settings.buffer_bytes);
+    session.watch.begin(session.recorder.back_end().to_string(), ring);
+    session.publish(Counters::default());
     session.record(&options, &mut control, begun);
     Ok(session.finish(begun))
 }
@@ -201,6 +209,7 @@ struct Session {
     trouble: Trouble,
     /// The programs' counts, and when they were read.
     counted: (Instant, [Loss; LOSSES]),
+    watch: Watch,
 }
 
 impl Session {
@@ -247,9 +256,12 @@ impl Session {
     fn round(&mut self) -> usize {
         let now = Clock::boottime();
         if self.counted.0.elapsed() >= COUNT_INTERVAL {
-            self.counted = (Instant::now(), losses(&self.recorder.counters()));
+            let counters = self.recorder.counters();
+            self.counted = (Instant::now(), losses(&counters));
+            self.publish(counters);
         }
-        let Session { recorder, writer, trouble, counted, .. } = self;
+        let Session { recorder, writer, trouble, counted, watch, .. } = self;
+        watch.turn(|| recorder.ring_used());
         let Some(open) = writer else { return 0 };
         let mut failed = None;
         let polled = recorder.poll(POLL_INTERVAL, &mut |event| {
@@ -262,11 +274,20 @@ impl Session {
             trouble.written = open.summary().clone();
             trouble.write = Some(error);
             *writer = None;
+            watch.fail();
         }
-        polled.unwrap_or_else(|error| {
+        let events = polled.unwrap_or_else(|error| {
             trouble.ring = Some(error);
             0
-        })
+        });
+        watch.read(events);
+        events
+    }
+
+    /// Counts and health, for others.
+    fn publish(&mut self, counters: Counters) {
+        let more = Vec::new();
+        self.watch.publish(counters, &self.counted.1, self.writer.as_ref(), more);
     }
 
     fn status(&self, control: &mut Control<'_>) {
@@ -308,6 +329,7 @@ impl Session {
 
     /// Reads what is still queued, and closes the file.
     fn finish(mut self, begun: Instant) -> Outcome {
+        self.watch.end();
         // The ring is read to its end, but not for as long as others fill it.
         for _ in 0..LAST_ROUNDS {
             if self.round() == 0 {

@@ -283,6 +283,12 @@ impl Running {
         self.child.id()
     }
 
+    /// What it has said until it was ready, and what was heard since.
+    pub fn said(&mut self) -> &str {
+        while self.hear(Duration::ZERO) {}
+        &self.said
+    }
+
     /// Its standard output, where piped.
     pub fn stdout(&mut self) -> std::process::ChildStdout {
         self.child.stdout.take().expect("piped")

@@ -206,6 +206,11 @@ impl Recorder {
         self.ring.poll(timeout, on)
     }
 
+    /// Bytes that are in the ring buffer now.
+    pub fn ring_used(&self) -> u64 {
+        self.ring.used()
+    }
+
     /// What was counted since the start.
     pub fn counters(&self) -> Counters {
         let mut values = [0; COUNTERS];

@@ -1,7 +1,7 @@
 //! The flags of `perisco record`, and their way to the library's options.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +47,9 @@ pub struct Args {
 
     #[command(flatten, next_help_heading = "Files")]
     files: FileArgs,
+
+    #[command(flatten, next_help_heading = "For others")]
+    pub agent: AgentArgs,
 
     /// Only errors and losses on standard error
     #[arg(short, long)]
@@ -193,6 +196,15 @@ struct FileArgs {
     force: bool,
 }
 
+/// How others see that the recorder runs, and how well.
+#[derive(ClapArgs)]
+#[group(id = "agent")]
+pub struct AgentArgs {
+    /// Serve /metrics (Prometheus), /healthz and /readyz; a port alone is on localhost
+    #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen)]
+    pub metrics: Option<SocketAddr>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum CompressArg {
     Zstd,
@@ -272,6 +284,7 @@ impl LiveArgs {
             duration: self.until.duration,
             command: self.command.clone(),
             command_prints,
+            board: None,
         })
     }
 

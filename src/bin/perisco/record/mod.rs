@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 use perisco::record::command;
+use perisco::record::metrics::{Board, serve};
 use perisco::record::run::{Control, Note};
 
 pub use args::Args;
@@ -36,6 +37,18 @@ pub fn hold(args: &HoldArgs) -> ExitCode {
     ExitCode::from(u8::try_from(command::hold(&args.words)).unwrap_or(1))
 }
 
+/// Counts and health, served from now on if that is asked for.
+fn board(args: &Args) -> anyhow::Result<Option<Arc<Board>>> {
+    let Some(address) = args.agent.metrics else { return Ok(None) };
+    let board = Arc::new(Board::default());
+    let place = serve::serve(address, Arc::clone(&board))
+        .with_context(|| format!("--metrics: cannot listen on {address}"))?;
+    if !args.quiet {
+        eprintln!("perisco: metrics are at http://{place}/metrics");
+    }
+    Ok(Some(board))
+}
+
 /// Runs it.
 pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     if args.output == Path::new("-") && std::io::stdout().is_terminal() {
@@ -44,7 +57,8 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
              (perisco record -o - | perisco analyze -) or write it to a file"
         );
     }
-    let options = args.options()?;
+    let mut options = args.options()?;
+    options.board = board(&args)?;
     let stop = stop::flag()?;
     signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&stop))
         .context("cannot handle signals")?;
