@@ -5,6 +5,7 @@
 //! the analyzer.
 
 pub mod backend;
+pub mod change;
 pub mod command;
 mod connection;
 pub mod counters;

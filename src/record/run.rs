@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::backend::{Recorder, Settings, StartError, cgroup_mount};
+use super::change::Change;
 use super::command::{Held, Prints};
 use super::counters::Counters;
 use super::metrics::{Board, Watch};
@@ -64,6 +65,16 @@ pub struct Control<'a> {
     pub status: &'a AtomicBool,
     /// Takes lines for the user.
     pub say: &'a mut dyn FnMut(Note<'_>),
+    /// What else may be asked, where it may.
+    pub reload: Option<Reload<'a>>,
+}
+
+/// How settings are read again while it runs.
+pub struct Reload<'a> {
+    /// Set to ask; cleared then.
+    pub asked: &'a AtomicBool,
+    /// Reads them; None if nothing is to change.
+    pub read: &'a mut dyn FnMut() -> Option<Change>,
 }
 
 /// Something a user should know while it runs.
@@ -80,6 +91,11 @@ pub enum Note<'a> {
         counters: Counters,
         /// Of the writer.
         summary: &'a Summary,
+    },
+    /// A part of what was to change could not.
+    NotChanged {
+        /// Why.
+        error: io::Error,
     },
 }
 
@@ -162,9 +178,9 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     let counted = (begun, losses(&Counters::default()));
     let (writer, trouble) = (Some(writer), Trouble::default());
     let watch = Watch::new(options.board.take());
-    let mut session = Session { recorder, writer, command, found, trouble, counted, watch };
+    let mut session = Session { recorder, writer, command, found, asked, trouble, counted, watch };
     // Those that were forked while the programs were being loaded.
-    for pid in targets::with_children(&asked) {
+    for pid in targets::with_children(&session.asked) {
         // A full set is told by the counters of what the filters kept out.
         let _ = session.recorder.add_pid(pid);
     }
@@ -174,8 +190,15 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     let ring = u64::from(options.settings.buffer_bytes);
     session.watch.begin(session.recorder.back_end().to_string(), ring);
     session.publish(Counters::default());
-    session.record(&options, &mut control, begun);
+    session.record(&mut options, &mut control, begun);
     Ok(session.finish(begun))
+}
+
+impl Reload<'_> {
+    /// What is to change, if it was asked and anything is.
+    fn asked(&mut self) -> Option<Change> {
+        if self.asked.swap(false, Ordering::Relaxed) { (self.read)() } else { None }
+    }
 }
 
 fn start_command(words: &[OsString], prints: Prints) -> Result<Option<Held>, RunError> {
@@ -206,6 +229,8 @@ struct Session {
     writer: Option<Writer>,
     command: Option<Held>,
     found: Found,
+    /// Processes as given.
+    asked: Vec<u32>,
     trouble: Trouble,
     /// The programs' counts, and when they were read.
     counted: (Instant, [Loss; LOSSES]),
@@ -222,7 +247,7 @@ impl Session {
     }
 
     /// Until the end: asked for, reached, or forced by trouble.
-    fn record(&mut self, options: &Options, control: &mut Control<'_>, begun: Instant) {
+    fn record(&mut self, options: &mut Options, control: &mut Control<'_>, begun: Instant) {
         let mut looked = begun;
         let mut interrupted: Option<Instant> = None;
         let mut ended: Option<Instant> = None;
@@ -231,9 +256,17 @@ impl Session {
             if control.status.swap(false, Ordering::Relaxed) {
                 self.status(control);
             }
+            if let Some(change) = control.reload.as_mut().and_then(Reload::asked)
+                && let Err(error) = self.change(change, options)
+            {
+                (control.say)(Note::NotChanged { error });
+            }
             if looked.elapsed() >= TARGET_INTERVAL {
                 looked = Instant::now();
-                self.look_again(&options.targets);
+                if self.look_again(&options.targets) {
+                    let filter = &options.settings.filter;
+                    self.trouble.ring = self.recorder.look_at_listeners_again(filter).err();
+                }
             }
             if ended.is_none() && self.command_has_ended() {
                 ended = Some(Instant::now());
@@ -297,10 +330,10 @@ impl Session {
         }
     }
 
-    /// Containers and cgroups that have come since.
-    fn look_again(&mut self, targets: &Targets) {
+    /// Containers and cgroups that have come since; whether there are any.
+    fn look_again(&mut self, targets: &Targets) -> bool {
         if targets.is_empty() {
-            return;
+            return false;
         }
         let now = targets.find(cgroup_mount().as_deref());
         // A full set is told by the counters of what the filters kept out.
@@ -310,7 +343,37 @@ impl Session {
         for pid in now.pids.difference(&self.found.pids) {
             let _ = self.recorder.add_pid(*pid);
         }
+        let more =
+            !now.cgroups.is_subset(&self.found.cgroups) || !now.pids.is_subset(&self.found.pids);
         self.found = now;
+        more
+    }
+
+    /// Makes it so; what a set has no room for is told.
+    fn change(&mut self, change: Change, options: &mut Options) -> io::Result<()> {
+        let done = change.sets(&self.recorder, &mut options.settings.filter);
+        if let Some(duration) = change.duration {
+            options.duration = duration;
+        }
+        if let Some(pids) = change.pids {
+            let old = targets::with_children(&std::mem::replace(&mut self.asked, pids));
+            old.into_iter().for_each(|pid| self.recorder.remove_pid(pid));
+        }
+        if let Some(targets) = change.targets {
+            options.targets = targets;
+            let old = std::mem::take(&mut self.found);
+            let now = options.targets.find(cgroup_mount().as_deref());
+            old.cgroups.difference(&now.cgroups).for_each(|id| self.recorder.remove_cgroup(*id));
+            old.pids.difference(&now.pids).for_each(|pid| self.recorder.remove_pid(*pid));
+        }
+        // What is in both was never out, or comes again at once.
+        self.look_again(&options.targets);
+        let own = self.command.iter().map(Held::pid);
+        let pids = targets::with_children(&self.asked).into_iter().chain(own);
+        let by_pid = options.settings.filter.by_pid();
+        let added = pids.filter(|_| by_pid).try_for_each(|pid| self.recorder.add_pid(pid));
+        let listeners = self.recorder.look_at_listeners_again(&options.settings.filter);
+        added.and(listeners).and(done)
     }
 
     fn command_has_ended(&mut self) -> bool {

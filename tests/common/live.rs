@@ -113,6 +113,11 @@ impl Place {
         Running::start(command, ready, Out::Stdout)
     }
 
+    /// Starts a command that says on standard error when it is ready.
+    pub fn watch(&self, command: &mut Command, ready: &str) -> Running {
+        Running::start(command.stdin(Stdio::null()), ready, Out::Stderr)
+    }
+
     /// Starts nginx with tests/live/nginx.conf and some files, and waits for it.
     pub fn nginx(&self) -> Running {
         let work = self.folder.path().to_str().expect("UTF-8");

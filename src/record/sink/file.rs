@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use super::names::rotated;
+use super::names::{order, rotated};
 use super::{WriteError, Written};
 use crate::record::writer::options::{Output, WriteOptions};
 
@@ -151,7 +151,7 @@ impl Files {
             last: pattern.as_ref().map(|_| path.clone()),
             ..Written::default()
         };
-        let files = Self {
+        let mut files = Self {
             rotates: rotates && pattern.is_some(),
             pattern,
             force: options.force,
@@ -167,8 +167,43 @@ impl Files {
             broken: false,
             written,
         };
+        if options.adopt && files.rotates {
+            files.adopt();
+        }
         files.progress.set(&files);
         Ok(files)
+    }
+
+    /// Files of earlier recordings with the same pattern are ours, too.
+    fn adopt(&mut self) {
+        let Some(pattern) = &self.pattern else { return };
+        let folder = match pattern.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        // What cannot be read is not there: the recording is what matters.
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| {
+                let order = order(pattern, &entry.file_name())?;
+                let about = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+                Some((order, folder.join(entry.file_name()), about.len()))
+            })
+            .filter(|(_, path, _)| path.file_name() != self.path.file_name())
+            .collect();
+        found.sort();
+        self.earlier_bytes = found.iter().map(|(_, _, bytes)| bytes).sum();
+        self.earlier = found.into_iter().map(|(_, path, bytes)| (path, bytes)).collect();
+        self.keep_no_more();
+    }
+
+    /// Removes the oldest files, down to as many as asked.
+    fn keep_no_more(&mut self) {
+        while self.keep.is_some_and(|keep| self.earlier.len() as u64 + 1 > u64::from(keep.max(1))) {
+            if self.remove_oldest() {
+                self.written.removed += 1;
+            }
+        }
     }
 
     /// How far the present file is, for another thread.
@@ -218,11 +253,7 @@ impl Files {
         self.position = 0;
         self.valid = 0;
         self.progress.set(self);
-        while self.keep.is_some_and(|keep| self.earlier.len() as u64 + 1 > u64::from(keep.max(1))) {
-            if self.remove_oldest() {
-                self.written.removed += 1;
-            }
-        }
+        self.keep_no_more();
         self.progress.set(self);
         Ok(())
     }

@@ -9,12 +9,14 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args as ClapArgs, ValueEnum};
 use perisco::record::backend::{Choice, Settings};
+use perisco::record::change::Change;
 use perisco::record::command::Prints;
 use perisco::record::filter::{Comm, Exe, Filter, Net, Side};
 use perisco::record::run::Options;
 use perisco::record::targets::Targets;
 use perisco::record::writer::{Compression, Output, WriteOptions};
 
+use super::config::Settled;
 use super::values;
 
 /// The least that a ring buffer can be: a page, on most machines.
@@ -36,7 +38,9 @@ const ZSTD_LEVEL: i32 = 1;
     perisco record -o cap.pcapng -- curl http://example.com/\n  \
     perisco record -o cap.pcapng --port 8080,9000-9010 --duration 30s\n  \
     perisco record -o - --comm nginx | perisco analyze -\n  \
-    perisco record -o cap.pcapng -C 100MB -W 10        # the last gigabyte")]
+    perisco record -o cap.pcapng -C 100MB -W 10        # the last gigabyte\n\n\
+    Every long flag is also a key of the --config FILE (rotate-size = \"100MB\", port = [80, 8080])\n\
+    and a variable (PERISCO_ROTATE_SIZE=100MB); flags beat variables, variables the file.")]
 pub struct Args {
     /// Capture file; `-` is standard output, plain and flushed at once
     #[arg(short, long, value_name = "FILE")]
@@ -58,6 +62,10 @@ pub struct Args {
     /// Also say what libbpf said
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,
+
+    /// What the flags, variables and file came to.
+    #[arg(skip)]
+    pub settled: Settled,
 }
 
 /// What is recorded and how: the flags of all commands that record.
@@ -179,6 +187,10 @@ struct FileArgs {
     #[arg(short = 'W', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
 
+    /// Files of earlier recordings with this name count for --keep, too
+    #[arg(long)]
+    adopt: bool,
+
     /// Compression; standard output is never compressed
     #[arg(long, value_enum, default_value_t = CompressArg::Zstd)]
     compress: CompressArg,
@@ -203,6 +215,10 @@ pub struct AgentArgs {
     /// Serve /metrics (Prometheus), /healthz and /readyz; a port alone is on localhost
     #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen)]
     pub metrics: Option<SocketAddr>,
+
+    /// Read settings from this TOML file: the long flags are its keys; SIGHUP reads it again
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -221,10 +237,30 @@ impl Args {
         {
             bail!("--keep needs --rotate-size or --rotate-time: without them there is one file");
         }
+        if self.files.adopt && self.files.keep.is_none() {
+            bail!("--adopt needs --keep: it says which files count for that");
+        }
         let mut options = self.live.options(self.write_options()?)?;
         options.settings.snaplen = self.files.snaplen;
         options.settings.both_ends = self.files.both_ends;
         Ok(options)
+    }
+
+    /// The part of the options that may change while recording, for the flags
+    /// that shall.
+    pub fn change(&self, shall: impl Fn(&str) -> bool) -> anyhow::Result<Change> {
+        let filter = self.live.filter.filter()?;
+        let by_name = ["container", "cgroup"].iter().any(|key| shall(key));
+        Ok(Change {
+            pids: shall("pid").then_some(filter.pids),
+            comms: shall("comm").then_some(filter.comms),
+            exes: shall("exe").then_some(filter.exes),
+            uids: shall("uid").then_some(filter.uids),
+            nets: shall("net").then_some(filter.nets),
+            netns: shall("netns").then_some(filter.netns),
+            targets: by_name.then(|| self.live.filter.targets()),
+            duration: shall("duration").then_some(self.live.until.duration),
+        })
     }
 
     fn write_options(&self) -> anyhow::Result<WriteOptions> {
@@ -249,6 +285,7 @@ impl Args {
             rotate_size: files.rotate_size,
             rotate_time: files.rotate_time,
             keep: files.keep,
+            adopt: files.adopt,
             force: files.force,
             both_ends: files.both_ends,
             snaplen: files.snaplen,
@@ -277,10 +314,7 @@ impl LiveArgs {
         Ok(Options {
             settings,
             write: WriteOptions { packet_limit: self.until.count, ..write },
-            targets: Targets {
-                containers: self.filter.container.clone(),
-                cgroups: self.filter.cgroup.clone(),
-            },
+            targets: self.filter.targets(),
             duration: self.until.duration,
             command: self.command.clone(),
             command_prints,
@@ -305,6 +339,10 @@ impl LiveArgs {
 }
 
 impl FilterArgs {
+    fn targets(&self) -> Targets {
+        Targets { containers: self.container.clone(), cgroups: self.cgroup.clone() }
+    }
+
     fn filter(&self) -> anyhow::Result<Filter> {
         Ok(Filter {
             pids: self.pid.clone(),
