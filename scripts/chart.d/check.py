@@ -1,6 +1,6 @@
 """Whether the chart is valid with every kind of values: against the schemas of Kubernetes, against its own
-schema of values, and against what its README promises (no more rights than needed, no variable that is a
-setting of what `kubectl exec` runs)."""
+schema of values, and against what docs/kubernetes.md promises (no more rights than needed, no variable that is
+a setting of what `kubectl exec` runs)."""
 
 import json
 import pathlib
