@@ -5,6 +5,7 @@
 //! the analyzer.
 
 pub mod backend;
+pub mod change;
 pub mod command;
 mod connection;
 pub mod counters;
@@ -12,6 +13,7 @@ pub mod doctor;
 pub mod event;
 pub mod filter;
 pub mod kube;
+pub mod metrics;
 pub mod naming;
 mod owner;
 mod pcapng;

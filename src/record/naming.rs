@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::kube::{Holder, Member, Pod, Service};
+use super::kube::{Holder, Member, Names, Pod, Service};
 
 /// Somebody who knows pods and addresses. Answers at once, from memory or with
 /// a short look at files of this machine.
@@ -17,17 +17,40 @@ pub trait Naming: Debug + Send + Sync {
     fn container(&self, id: Option<&str>, pod: Option<&str>) -> Option<Member>;
 
     /// Who had an address when a connection with it opened: `at` in nanoseconds
-    /// since 1970. None where nobody knows for sure.
+    /// since 1970; `port` is 0 for a client's end. None where nobody knows for sure.
     fn address(&self, address: IpAddr, port: u16, at: i64) -> Option<Holder>;
 
-    /// Where a Service's port leads, if there is one place only.
-    fn endpoint(&self, service: &Service, port: u16) -> Option<SocketAddr>;
+    /// Where connections to an address of a Service lead that opened then, if
+    /// there is one place only.
+    fn endpoint(&self, service: &Service, to: SocketAddr, at: i64) -> Option<SocketAddr>;
 
     /// The pods of this node.
     fn local_pods(&self) -> Vec<Arc<Pod>>;
 
     /// Grows with all that changes.
     fn generation(&self) -> u64;
+}
+
+impl Naming for Names {
+    fn container(&self, id: Option<&str>, pod: Option<&str>) -> Option<Member> {
+        Self::container(self, id, pod)
+    }
+
+    fn address(&self, address: IpAddr, port: u16, at: i64) -> Option<Holder> {
+        Self::address(self, address, port, at)
+    }
+
+    fn endpoint(&self, service: &Service, to: SocketAddr, at: i64) -> Option<SocketAddr> {
+        self.endpoint_at(service, to, at)
+    }
+
+    fn local_pods(&self) -> Vec<Arc<Pod>> {
+        Self::local_pods(self)
+    }
+
+    fn generation(&self) -> u64 {
+        Self::generation(self)
+    }
 }
 
 /// The source of names of a recording; none where that is not Kubernetes.
@@ -59,7 +82,7 @@ impl By {
 }
 
 /// An end of a connection in Kubernetes' terms. What is not known is None.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     /// The pod.
     pub pod: Option<Arc<Pod>>,
@@ -80,7 +103,7 @@ impl Named {
             Some(Holder::Pod(pod)) => Self { pod: Some(pod), by, ..Self::default() },
             Some(Holder::Node(node)) => Self { node: Some(node), by, ..Self::default() },
             Some(Holder::Service(service)) => {
-                let behind = source.endpoint(&service, address.port());
+                let behind = source.endpoint(&service, address, at);
                 let behind = behind.and_then(|to| source.address(to.ip(), to.port(), at));
                 let pod = match behind {
                     Some(Holder::Pod(pod)) => Some(pod),

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use libbpf_rs::{MapCore, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{AsRawLibbpf, MapCore, RingBuffer, RingBufferBuilder, libbpf_sys};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
@@ -107,6 +107,18 @@ impl Ring {
         sink.on = None;
         let events = std::mem::take(&mut sink.events);
         if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(events) }
+    }
+
+    /// Bytes that are in the ring now, heads of records included.
+    pub fn used(&self) -> u64 {
+        let all = self.ring.as_libbpf_object();
+        // SAFETY: the ring buffer lives as long as `self.ring`, and `new` made
+        // it of one map, which is its ring 0; null is looked for all the same.
+        // The call reads the positions of both sides, as `consume` does.
+        unsafe {
+            let ring = libbpf_sys::ring_buffer__ring(all.as_ptr(), 0);
+            if ring.is_null() { 0 } else { libbpf_sys::ring__avail_data_size(ring) as u64 }
+        }
     }
 
     /// Records that did not fit the layout so far.

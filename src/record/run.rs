@@ -7,13 +7,16 @@
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::backend::{Recorder, Settings, StartError, cgroup_mount};
+use super::change::Change;
 use super::command::{Held, Prints};
 use super::counters::Counters;
 use super::event::Kind;
+use super::metrics::{Board, Watch};
 use super::naming::Source;
 use super::ring::POLL_INTERVAL;
 use super::targets::{self, Found, Targets};
@@ -58,6 +61,8 @@ pub struct Options {
     pub command: Vec<OsString>,
     /// Where it prints.
     pub command_prints: Prints,
+    /// Where counts and health are put for others, if they are asked for.
+    pub board: Option<Arc<Board>>,
 }
 
 /// What the user may ask for while it runs.
@@ -68,6 +73,16 @@ pub struct Control<'a> {
     pub status: &'a AtomicBool,
     /// Takes lines for the user.
     pub say: &'a mut dyn FnMut(Note<'_>),
+    /// What else may be asked, where it may.
+    pub reload: Option<Reload<'a>>,
+}
+
+/// How settings are read again while it runs.
+pub struct Reload<'a> {
+    /// Set to ask; cleared then.
+    pub asked: &'a AtomicBool,
+    /// Reads them; None if nothing is to change.
+    pub read: &'a mut dyn FnMut() -> Option<Change>,
 }
 
 /// Something a user should know while it runs.
@@ -84,6 +99,11 @@ pub enum Note<'a> {
         counters: Counters,
         /// Of the writer.
         summary: &'a Summary,
+    },
+    /// A part of what was to change could not.
+    NotChanged {
+        /// Why.
+        error: io::Error,
     },
 }
 
@@ -167,18 +187,40 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     let (writer, trouble) = (Some(writer), Trouble::default());
     let source = options.source.clone();
     let (execs, generation) = (Vec::new(), 0);
-    let mut session =
-        Session { recorder, writer, command, found, trouble, counted, source, execs, generation };
+    let watch = Watch::new(options.board.take());
+    let mut session = Session {
+        recorder,
+        writer,
+        command,
+        found,
+        asked,
+        trouble,
+        counted,
+        source,
+        execs,
+        generation,
+        watch,
+    };
     // Those that were forked while the programs were being loaded.
-    for pid in targets::with_children(&asked) {
+    for pid in targets::with_children(&session.asked) {
         // A full set is told by the counters of what the filters kept out.
         let _ = session.recorder.add_pid(pid);
     }
     session.trouble.ring = session.recorder.scan().err();
     (control.say)(Note::Begun { recorder: &session.recorder });
     session.go();
-    session.record(&options, &mut control, begun);
+    let ring = u64::from(options.settings.buffer_bytes);
+    session.watch.begin(session.recorder.back_end().to_string(), ring);
+    session.publish(Counters::default());
+    session.record(&mut options, &mut control, begun);
     Ok(session.finish(begun))
+}
+
+impl Reload<'_> {
+    /// What is to change, if it was asked and anything is.
+    fn asked(&mut self) -> Option<Change> {
+        if self.asked.swap(false, Ordering::Relaxed) { (self.read)() } else { None }
+    }
 }
 
 fn start_command(words: &[OsString], prints: Prints) -> Result<Option<Held>, RunError> {
@@ -209,6 +251,8 @@ struct Session {
     writer: Option<Writer>,
     command: Option<Held>,
     found: Found,
+    /// Processes as given.
+    asked: Vec<u32>,
     trouble: Trouble,
     /// The programs' counts, and when they were read.
     counted: (Instant, [Loss; LOSSES]),
@@ -217,6 +261,7 @@ struct Session {
     execs: Vec<u32>,
     /// What the source had told by then.
     generation: u64,
+    watch: Watch,
 }
 
 impl Session {
@@ -229,7 +274,7 @@ impl Session {
     }
 
     /// Until the end: asked for, reached, or forced by trouble.
-    fn record(&mut self, options: &Options, control: &mut Control<'_>, begun: Instant) {
+    fn record(&mut self, options: &mut Options, control: &mut Control<'_>, begun: Instant) {
         let mut looked = begun;
         let mut interrupted: Option<Instant> = None;
         let mut ended: Option<Instant> = None;
@@ -238,10 +283,19 @@ impl Session {
             if control.status.swap(false, Ordering::Relaxed) {
                 self.status(control);
             }
-            self.look_at_execs(&options.targets);
+            let mut more = self.look_at_execs(&options.targets);
+            if let Some(change) = control.reload.as_mut().and_then(Reload::asked)
+                && let Err(error) = self.change(change, options)
+            {
+                (control.say)(Note::NotChanged { error });
+            }
             if looked.elapsed() >= TARGET_INTERVAL || self.has_news() {
                 looked = Instant::now();
-                self.look_again(&options.targets);
+                more |= self.look_again(&options.targets);
+            }
+            if more {
+                let filter = &options.settings.filter;
+                self.trouble.ring = self.recorder.look_at_listeners_again(filter).err();
             }
             if ended.is_none() && self.command_has_ended() {
                 ended = Some(Instant::now());
@@ -264,9 +318,12 @@ impl Session {
     fn round(&mut self) -> usize {
         let now = Clock::boottime();
         if self.counted.0.elapsed() >= COUNT_INTERVAL {
-            self.counted = (Instant::now(), losses(&self.recorder.counters()));
+            let counters = self.recorder.counters();
+            self.counted = (Instant::now(), losses(&counters));
+            self.publish(counters);
         }
-        let Session { recorder, writer, trouble, counted, execs, .. } = self;
+        let Session { recorder, writer, trouble, counted, execs, watch, .. } = self;
+        watch.turn(|| recorder.ring_used());
         let Some(open) = writer else { return 0 };
         let mut failed = None;
         let polled = recorder.poll(POLL_INTERVAL, &mut |event| {
@@ -282,11 +339,20 @@ impl Session {
             trouble.written = open.summary().clone();
             trouble.write = Some(error);
             *writer = None;
+            watch.fail();
         }
-        polled.unwrap_or_else(|error| {
+        let events = polled.unwrap_or_else(|error| {
             trouble.ring = Some(error);
             0
-        })
+        });
+        watch.read(events);
+        events
+    }
+
+    /// Counts and health, for others.
+    fn publish(&mut self, counters: Counters) {
+        let more = Vec::new();
+        self.watch.publish(counters, &self.counted.1, self.writer.as_ref(), more);
     }
 
     fn status(&self, control: &mut Control<'_>) {
@@ -303,12 +369,13 @@ impl Session {
     }
 
     /// A container begins with an exec: one that is asked for is recorded from
-    /// then on, not only when it is looked for again.
-    fn look_at_execs(&mut self, targets: &Targets) {
+    /// then on, not only when it is looked for again. Whether there is any.
+    fn look_at_execs(&mut self, targets: &Targets) -> bool {
         let execs = std::mem::take(&mut self.execs);
         if targets.is_empty() || execs.is_empty() {
-            return;
+            return false;
         }
+        let mut more = false;
         let mount = cgroup_mount();
         let wanted = targets.wanted(self.source.as_deref());
         for pid in execs {
@@ -316,20 +383,21 @@ impl Session {
             let id = mount.as_deref().and_then(|mount| targets::cgroup_id(mount, &path));
             match id.filter(|_| targets::has_cgroups()) {
                 Some(id) if self.found.cgroups.insert(id) => {
-                    let _ = self.recorder.add_cgroup(id);
+                    more |= self.recorder.add_cgroup(id).is_ok();
                 }
                 None if self.found.pids.insert(pid) => {
-                    let _ = self.recorder.add_pid(pid);
+                    more |= self.recorder.add_pid(pid).is_ok();
                 }
                 _ => {}
             }
         }
+        more
     }
 
-    /// Containers, cgroups and pods that have come since.
-    fn look_again(&mut self, targets: &Targets) {
+    /// Containers, cgroups and pods that have come since; whether there are any.
+    fn look_again(&mut self, targets: &Targets) -> bool {
         if targets.is_empty() {
-            return;
+            return false;
         }
         let now = targets.find(cgroup_mount().as_deref(), self.source.as_deref());
         // A full set is told by the counters of what the filters kept out.
@@ -339,7 +407,38 @@ impl Session {
         for pid in now.pids.difference(&self.found.pids) {
             let _ = self.recorder.add_pid(*pid);
         }
+        let more =
+            !now.cgroups.is_subset(&self.found.cgroups) || !now.pids.is_subset(&self.found.pids);
         self.found = now;
+        more
+    }
+
+    /// Makes it so; what a set has no room for is told.
+    fn change(&mut self, change: Change, options: &mut Options) -> io::Result<()> {
+        let done = change.sets(&self.recorder, &mut options.settings.filter);
+        if let Some(duration) = change.duration {
+            options.duration = duration;
+        }
+        if let Some(pids) = change.pids {
+            let old = targets::with_children(&std::mem::replace(&mut self.asked, pids));
+            old.into_iter().for_each(|pid| self.recorder.remove_pid(pid));
+        }
+        if let Some(targets) = change.targets {
+            options.targets = targets;
+            let old = std::mem::take(&mut self.found);
+            let source = self.source.as_deref();
+            let now = options.targets.find(cgroup_mount().as_deref(), source);
+            old.cgroups.difference(&now.cgroups).for_each(|id| self.recorder.remove_cgroup(*id));
+            old.pids.difference(&now.pids).for_each(|pid| self.recorder.remove_pid(*pid));
+        }
+        // What is in both was never out, or comes again at once.
+        self.look_again(&options.targets);
+        let own = self.command.iter().map(Held::pid);
+        let pids = targets::with_children(&self.asked).into_iter().chain(own);
+        let by_pid = options.settings.filter.by_pid();
+        let added = pids.filter(|_| by_pid).try_for_each(|pid| self.recorder.add_pid(pid));
+        let listeners = self.recorder.look_at_listeners_again(&options.settings.filter);
+        added.and(listeners).and(done)
     }
 
     fn command_has_ended(&mut self) -> bool {
@@ -358,6 +457,7 @@ impl Session {
 
     /// Reads what is still queued, and closes the file.
     fn finish(mut self, begun: Instant) -> Outcome {
+        self.watch.end();
         // The ring is read to its end, but not for as long as others fill it.
         for _ in 0..LAST_ROUNDS {
             if self.round() == 0 {

@@ -113,6 +113,11 @@ impl Place {
         Running::start(command, ready, Out::Stdout)
     }
 
+    /// Starts a command that says on standard error when it is ready.
+    pub fn watch(&self, command: &mut Command, ready: &str) -> Running {
+        Running::start(command.stdin(Stdio::null()), ready, Out::Stderr)
+    }
+
     /// Starts nginx with tests/live/nginx.conf and some files, and waits for it.
     pub fn nginx(&self) -> Running {
         let work = self.folder.path().to_str().expect("UTF-8");
@@ -281,6 +286,12 @@ impl Running {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has said until it was ready, and what was heard since.
+    pub fn said(&mut self) -> &str {
+        while self.hear(Duration::ZERO) {}
+        &self.said
     }
 
     /// Its standard output, where piped.

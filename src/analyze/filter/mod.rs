@@ -31,8 +31,7 @@ use eval::{Frame, Node};
 use value::{Value, Why};
 
 pub use convert::duration;
-pub use problem::Problem;
-pub(super) use problem::nearest;
+pub use problem::{Problem, nearest};
 pub use window::{Bound, Ends, Window};
 
 /// What a run reports; all of it, by default.

@@ -67,7 +67,14 @@ const NO_TOP: &str = "this perisco was built without top: build it with the feat
                       (cargo install --path . --features top)";
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = match command_line() {
+        Ok(cli) => cli,
+        Err(error) => {
+            eprintln!("perisco: {}", told(&error));
+            return ExitCode::from(2);
+        }
+    };
+    let done = match cli.command {
         Command::Analyze(args) => analyze::main(*args),
         Command::Cat(args) => cat::main(args),
         Command::Diff(args) => diff::main(*args),
@@ -92,6 +99,24 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The command line; of `record` also variables and a file.
+#[cfg(feature = "record")]
+fn command_line() -> anyhow::Result<Cli> {
+    use record::config::{self, Problem};
+
+    match config::parse() {
+        Ok(cli) => Ok(cli),
+        Err(Problem::CommandLine(error)) => error.exit(),
+        Err(Problem::Settings(error)) => Err(error),
+    }
+}
+
+/// The command line.
+#[cfg(not(feature = "record"))]
+fn command_line() -> anyhow::Result<Cli> {
+    Ok(Cli::parse())
 }
 
 /// The error and its causes, but those that it names itself.

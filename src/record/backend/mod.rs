@@ -32,7 +32,7 @@ pub use verified::verified;
 use super::counters::{COUNTERS, Counters};
 use super::filter::{Filter, FilterError};
 use super::ring::{On, Ring};
-use super::skel::RecordSkel;
+use super::skel::{RecordMaps, RecordSkel};
 
 /// Default size of the ring buffer in bytes: a quarter of a second of the
 /// 250 MB/s that one reader was measured to keep up with.
@@ -206,6 +206,16 @@ impl Recorder {
         self.ring.poll(timeout, on)
     }
 
+    /// Bytes that are in the ring buffer now.
+    pub fn ring_used(&self) -> u64 {
+        self.ring.used()
+    }
+
+    /// The maps, for what may change while recording.
+    pub(super) fn maps(&self) -> &RecordMaps<'static> {
+        &self.skeleton.maps
+    }
+
     /// What was counted since the start.
     pub fn counters(&self) -> Counters {
         let mut values = [0; COUNTERS];
@@ -246,6 +256,17 @@ impl Recorder {
             .pids
             .update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
             .map_err(|error| io_error(&error))
+    }
+
+    /// Records process `pid` no more; connections that it has go on.
+    pub fn remove_pid(&self, pid: u32) {
+        // Gone is gone.
+        let _ = self.skeleton.maps.pids.delete(&pid.to_ne_bytes());
+    }
+
+    /// Records the cgroup no more; connections of its processes go on.
+    pub fn remove_cgroup(&self, id: u64) {
+        let _ = self.skeleton.maps.cgroups.delete(&id.to_ne_bytes());
     }
 
     /// Records the cgroup with this cgroup2 id too. Only with

@@ -26,7 +26,7 @@ pub(super) struct Root {
 /// Finds or makes it.
 pub(super) fn root() -> io::Result<Root> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    if let Some(path) = mounted(&mounts) {
+    if let Some(path) = whole(&mounts) {
         let directory = File::open(&path)?;
         let whole_host = directory.metadata()?.ino() == TRUE_ROOT;
         let note = (!whole_host).then(|| {
@@ -45,12 +45,21 @@ pub(super) fn root() -> io::Result<Root> {
 
 /// Where cgroup2 is mounted, if it is.
 pub fn cgroup_mount() -> Option<PathBuf> {
-    mounted(&fs::read_to_string("/proc/self/mountinfo").ok()?)
+    whole(&fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 
-/// The mount point of the topmost cgroup2 in `/proc/self/mountinfo` (proc(5)):
-/// `36 35 98:0 /root /point options tags - type source options`.
-fn mounted(mounts: &str) -> Option<PathBuf> {
+/// The mount that shows the true root; else the topmost. In a container with a
+/// cgroup namespace of its own the host's mount has a root of `/../../..`,
+/// longer than that of the container's own.
+fn whole(mounts: &str) -> Option<PathBuf> {
+    let all = mounted(mounts);
+    let is_root = |path: &&PathBuf| fs::metadata(path).is_ok_and(|found| found.ino() == TRUE_ROOT);
+    all.iter().find(is_root).or(all.first()).cloned()
+}
+
+/// The mount points of cgroup2 in `/proc/self/mountinfo` (proc(5)), the topmost
+/// first: `36 35 98:0 /root /point options tags - type source options`.
+fn mounted(mounts: &str) -> Vec<PathBuf> {
     let found = mounts.lines().filter_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
         let mut fields = mount.split(' ');
@@ -58,8 +67,9 @@ fn mounted(mounts: &str) -> Option<PathBuf> {
         Some((fields.nth(3)?, fields.next()?))
     });
     // A bind mount of a part of it has another root: the whole comes first.
-    let best = found.min_by_key(|(root, _)| root.len())?;
-    Some(PathBuf::from(unescape(best.1)))
+    let mut found: Vec<_> = found.collect();
+    found.sort_by_key(|(root, _)| root.len());
+    found.into_iter().map(|(_, point)| PathBuf::from(unescape(point))).collect()
 }
 
 /// Spaces and the like stand as three octal digits there.
@@ -88,16 +98,16 @@ mod tests {
 
     #[test]
     fn cgroup2_is_found_beside_version_1() {
-        assert_eq!(mounted(HYBRID).unwrap(), PathBuf::from("/sys/fs/cgroup/unified"));
+        assert_eq!(mounted(HYBRID)[0], PathBuf::from("/sys/fs/cgroup/unified"));
     }
 
     #[test]
     fn the_whole_is_preferred_to_a_bind_mount_of_a_part() {
         let mounts =
             format!("50 1 0:38 /pod1/c\\040d /mnt/a\\040b rw - cgroup2 cgroup2 rw\n{HYBRID}");
-        assert_eq!(mounted(&mounts).unwrap(), PathBuf::from("/sys/fs/cgroup/unified"));
+        assert_eq!(mounted(&mounts)[0], PathBuf::from("/sys/fs/cgroup/unified"));
         let only = mounts.lines().next().unwrap();
-        assert_eq!(mounted(only).unwrap(), PathBuf::from("/mnt/a b"));
-        assert_eq!(mounted("31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw"), None);
+        assert_eq!(mounted(only)[0], PathBuf::from("/mnt/a b"));
+        assert_eq!(mounted("31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw"), [] as [PathBuf; 0]);
     }
 }

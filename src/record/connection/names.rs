@@ -137,10 +137,16 @@ impl Connection {
                 None if local.is_some() => None,
                 None => Some(self.addresses[side]),
             };
-            let Some(address) = address else { continue };
-            let found = look_up_both(source, [address, self.addresses[side]], at);
-            // What was told is not taken back by silence.
-            if names.ends[side].is_empty() && !found.is_empty() {
+            let Some(mut address) = address else { continue };
+            let mut other = self.addresses[side];
+            if self.client == Some(side) {
+                // A client's port says nothing.
+                address.set_port(0);
+                other.set_port(0);
+            }
+            let found = look_up_both(source, [address, other], at);
+            // What was told is not taken back by silence, but later news may be better.
+            if !found.is_empty() && found != names.ends[side] {
                 names.ends[side] = found;
                 self.changed[side] = true;
             }

@@ -144,6 +144,11 @@ impl Connections {
         Self { limit, ..Self::new(false) }
     }
 
+    /// How many are followed: open, or ended a second ago at most.
+    pub fn open(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// Remembers that a socket listens.
     pub fn listen(&mut self, event: &Event<'_>) {
         if let Some(local) = event.local
@@ -322,7 +327,7 @@ impl Connections {
     ) -> Result<u32, WriteError> {
         let key = self.key(side, addresses, event);
         self.limit_incarnations(key, packets, owners)?;
-        if self.slots.len() - self.free.len() >= self.limit {
+        if self.open() >= self.limit {
             self.evict(packets, owners)?;
         }
         let both_local = !self.both_ends && addresses[0].ip().is_loopback();

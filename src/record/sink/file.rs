@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use super::names::rotated;
+use super::names::{order, rotated};
 use super::{WriteError, Written};
 use crate::record::writer::options::{Output, WriteOptions};
 
@@ -25,21 +25,76 @@ const MAX_REMOVALS: u32 = 16;
 /// Bits of [`Progress`] for the size: 16 TiB, the limit of ext4.
 const SIZE_BITS: u32 = 44;
 
-/// How far the present file is: one word, because a size without the number
-/// of its file would be taken for that of the next.
+/// How far the writing thread is, for others.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<AtomicU64>);
+pub struct Progress(Arc<Figures>);
+
+#[derive(Debug, Default)]
+struct Figures {
+    /// Number and size of the present file. One word, because a size without
+    /// the number of its file would be taken for that of the next.
+    present: AtomicU64,
+    files: AtomicU64,
+    removed: AtomicU64,
+    removed_for_space: AtomicU64,
+    bytes: AtomicU64,
+    disk_bytes: AtomicU64,
+    disk_files: AtomicU64,
+}
+
+/// What is on disk now, and what was written until now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoFar {
+    /// Files begun.
+    pub files: u64,
+    /// Files removed to keep no more than asked.
+    pub removed: u64,
+    /// Files removed because the disk was full.
+    pub removed_for_space: u64,
+    /// Bytes written, of all files.
+    pub bytes: u64,
+    /// Bytes of the files that are still there.
+    pub disk_bytes: u64,
+    /// How many those are.
+    pub disk_files: u64,
+}
 
 impl Progress {
     /// Bytes of file `number`; 0 while another is being written.
     pub fn size(&self, number: u64) -> u64 {
-        let word = self.0.load(Ordering::Relaxed);
+        let word = self.0.present.load(Ordering::Relaxed);
         let low = (1 << SIZE_BITS) - 1;
         if word >> SIZE_BITS == number << SIZE_BITS >> SIZE_BITS { word & low } else { 0 }
     }
 
-    fn set(&self, number: u64, size: u64) {
-        self.0.store(number << SIZE_BITS | size.min((1 << SIZE_BITS) - 1), Ordering::Relaxed);
+    /// The figures, each as of some moment just now.
+    pub fn so_far(&self) -> SoFar {
+        let figures = &*self.0;
+        let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        SoFar {
+            files: load(&figures.files),
+            removed: load(&figures.removed),
+            removed_for_space: load(&figures.removed_for_space),
+            bytes: load(&figures.bytes),
+            disk_bytes: load(&figures.disk_bytes),
+            disk_files: load(&figures.disk_files),
+        }
+    }
+
+    fn set(&self, files: &Files) {
+        let (figures, written) = (&*self.0, &files.written);
+        let store = |place: &AtomicU64, value| place.store(value, Ordering::Relaxed);
+        let size = files.position.min((1 << SIZE_BITS) - 1);
+        store(&figures.present, written.files << SIZE_BITS | size);
+        store(&figures.files, written.files);
+        store(&figures.removed, written.removed);
+        store(&figures.removed_for_space, written.removed_for_space);
+        store(&figures.bytes, written.bytes);
+        // Neither standard output nor a pipe.
+        if files.sync.is_some() {
+            store(&figures.disk_bytes, files.earlier_bytes + files.position);
+            store(&figures.disk_files, files.earlier.len() as u64 + 1);
+        }
     }
 }
 
@@ -62,8 +117,10 @@ pub struct Files {
     keep: Option<u32>,
     out: File,
     path: PathBuf,
-    /// Earlier files that are still there, oldest first.
-    earlier: VecDeque<PathBuf>,
+    /// Earlier files that are still there with their sizes, oldest first.
+    earlier: VecDeque<(PathBuf, u64)>,
+    /// Bytes of these.
+    earlier_bytes: u64,
     /// Bytes of the present file.
     position: u64,
     /// Bytes of it that can be read whatever happens.
@@ -94,7 +151,7 @@ impl Files {
             last: pattern.as_ref().map(|_| path.clone()),
             ..Written::default()
         };
-        Ok(Self {
+        let mut files = Self {
             rotates: rotates && pattern.is_some(),
             pattern,
             force: options.force,
@@ -102,13 +159,51 @@ impl Files {
             out,
             path,
             earlier: VecDeque::new(),
+            earlier_bytes: 0,
             position: 0,
             valid: 0,
             progress: Progress::default(),
             sync: if is_file { syncer() } else { None },
             broken: false,
             written,
-        })
+        };
+        if options.adopt && files.rotates {
+            files.adopt();
+        }
+        files.progress.set(&files);
+        Ok(files)
+    }
+
+    /// Files of earlier recordings with the same pattern are ours, too.
+    fn adopt(&mut self) {
+        let Some(pattern) = &self.pattern else { return };
+        let folder = match pattern.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        // What cannot be read is not there: the recording is what matters.
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| {
+                let order = order(pattern, &entry.file_name())?;
+                let about = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+                Some((order, folder.join(entry.file_name()), about.len()))
+            })
+            .filter(|(_, path, _)| path.file_name() != self.path.file_name())
+            .collect();
+        found.sort();
+        self.earlier_bytes = found.iter().map(|(_, _, bytes)| bytes).sum();
+        self.earlier = found.into_iter().map(|(_, path, bytes)| (path, bytes)).collect();
+        self.keep_no_more();
+    }
+
+    /// Removes the oldest files, down to as many as asked.
+    fn keep_no_more(&mut self) {
+        while self.keep.is_some_and(|keep| self.earlier.len() as u64 + 1 > u64::from(keep.max(1))) {
+            if self.remove_oldest() {
+                self.written.removed += 1;
+            }
+        }
     }
 
     /// How far the present file is, for another thread.
@@ -152,16 +247,14 @@ impl Files {
         let Some(pattern) = self.pattern.as_ref().filter(|_| self.rotates) else { return Ok(()) };
         let path = rotated(pattern, self.written.files, time);
         self.out = open(&path, self.force)?;
-        self.earlier.push_back(std::mem::replace(&mut self.path, path));
+        self.earlier.push_back((std::mem::replace(&mut self.path, path), self.position));
+        self.earlier_bytes += self.position;
         self.written.last = Some(self.path.clone());
         self.position = 0;
         self.valid = 0;
-        self.progress.set(self.written.files, 0);
-        while self.keep.is_some_and(|keep| self.earlier.len() as u64 + 1 > u64::from(keep.max(1))) {
-            if self.remove_oldest() {
-                self.written.removed += 1;
-            }
-        }
+        self.progress.set(self);
+        self.keep_no_more();
+        self.progress.set(self);
         Ok(())
     }
 
@@ -171,8 +264,10 @@ impl Files {
     }
 
     fn remove_oldest(&mut self) -> bool {
+        let Some((path, bytes)) = self.earlier.pop_front() else { return false };
+        self.earlier_bytes -= bytes;
         // Gone already, or not ours to remove: not worth the recording's end.
-        self.earlier.pop_front().is_some_and(|path| std::fs::remove_file(path).is_ok())
+        std::fs::remove_file(path).is_ok()
     }
 
     /// Makes room on a full disk, where files may be dropped at all.
@@ -207,7 +302,7 @@ impl Write for Files {
         };
         self.position += count as u64;
         self.written.bytes += count as u64;
-        self.progress.set(self.written.files, self.position);
+        self.progress.set(self);
         Ok(count)
     }
 

@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 
 use super::writer::options::WriteOptions;
 use compress::Compressor;
+pub use file::SoFar;
 use file::{Files, Progress};
 
 /// Bytes of blocks after which a buffer is handed over: large enough that the
@@ -161,6 +162,11 @@ impl Sink {
     /// Bytes of the present file, compressed, as far as the thread has come.
     pub fn file_size(&self) -> u64 {
         self.progress.size(self.file)
+    }
+
+    /// What the thread has written so far.
+    pub fn so_far(&self) -> SoFar {
+        self.progress.so_far()
     }
 
     /// Hands the buffer over; with `flush`, all of it is readable soon.

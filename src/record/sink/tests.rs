@@ -184,3 +184,40 @@ fn a_slow_disk_makes_the_sender_wait_and_memory_does_not_grow() {
     assert_eq!(read, 100 * BUFFER_BYTES as u64);
     assert_eq!(sender.join().unwrap().bytes, read);
 }
+
+#[test]
+fn files_of_earlier_recordings_count_only_if_they_are_adopted() {
+    let folder = tempfile::tempdir().unwrap();
+    let pattern = folder.path().join("cap.pcapng");
+    let names = || {
+        let mut names: Vec<String> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let other = "cap_notes.txt".to_owned();
+    fs::write(folder.path().join(&other), "mine").unwrap();
+    // Two recordings, one hour apart; the newest file is not that of the highest number.
+    let old = ["cap_00001_19700101000001.pcapng", "cap_00009_19700101000000.pcapng"];
+    for name in old {
+        fs::write(folder.path().join(name), "old").unwrap();
+    }
+    let options = |adopt| WriteOptions {
+        rotate_size: Some(1),
+        keep: Some(2),
+        adopt,
+        ..options(&pattern, Compression::None)
+    };
+    let hour = 3_600_000_000_000;
+    let sink = Sink::create(&options(false), hour).unwrap();
+    assert_eq!(sink.finish().unwrap().removed, 0);
+    assert_eq!(names().len(), 4, "not ours");
+    let sink = Sink::create(&options(true), 2 * hour).unwrap();
+    assert_eq!(sink.so_far().disk_files, 2);
+    let written = sink.finish().unwrap();
+    assert_eq!(written.removed, 2);
+    let left = ["cap_00001_19700101010000.pcapng", "cap_00001_19700101020000.pcapng"];
+    assert_eq!(names(), [left[0], left[1], &other]);
+}

@@ -18,7 +18,7 @@ pub use clock::Clock;
 pub use options::{Compression, Output, WriteOptions};
 pub use summary::{Loss, Summary};
 
-pub use super::sink::WriteError;
+pub use super::sink::{SoFar, WriteError};
 
 use super::connection::Connections;
 use super::event::{Event, Kind};
@@ -132,6 +132,27 @@ impl Writer {
     /// The figures so far, but for those of the files.
     pub fn summary(&self) -> &Summary {
         &self.packets.counts
+    }
+
+    /// The figures so far, all that there will be at the end but for
+    /// `losses`, `http2_ports` and `last_file`; and what is on disk.
+    pub fn so_far(&self) -> (Summary, SoFar) {
+        let files = self.packets.so_far();
+        let summary = Summary {
+            malformed: self.malformed,
+            evicted: self.connections.evicted,
+            files: files.files,
+            removed_files: files.removed,
+            removed_for_space: files.removed_for_space,
+            written_bytes: files.bytes,
+            ..self.packets.counts.clone()
+        };
+        (summary, files)
+    }
+
+    /// Connections that are followed: open, or ended a second ago at most.
+    pub fn open_connections(&self) -> u64 {
+        self.connections.open() as u64
     }
 
     /// Writes what waits, and ends the file. Connections that are still open

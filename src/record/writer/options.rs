@@ -46,6 +46,8 @@ pub struct WriteOptions {
     pub rotate_time: Option<Duration>,
     /// Files to keep; older ones are removed.
     pub keep: Option<u32>,
+    /// Files of earlier recordings with the same pattern count for `keep`.
+    pub adopt: bool,
     /// Overwrite what exists.
     pub force: bool,
     /// Write what both ends of a local connection saw, not one copy.
@@ -80,6 +82,7 @@ impl WriteOptions {
             rotate_size: None,
             rotate_time: None,
             keep: None,
+            adopt: false,
             force: false,
             both_ends: false,
             snaplen: 0,

@@ -13,7 +13,7 @@ use super::summary::{Loss, Summary};
 use crate::record::connection::GapChange;
 use crate::record::owner::Owner;
 use crate::record::pcapng::{self, Direction, PacketHead, Statistics};
-use crate::record::sink::{Sink, WriteError, Written};
+use crate::record::sink::{Sink, SoFar, WriteError, Written};
 use crate::record::synth::Segment;
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
@@ -258,6 +258,11 @@ impl Packets {
             self.rotate()?;
         }
         Ok(())
+    }
+
+    /// What the writing thread has written so far.
+    pub fn so_far(&self) -> SoFar {
+        self.sink.so_far()
     }
 
     /// Ends the last file.

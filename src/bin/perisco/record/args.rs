@@ -1,7 +1,7 @@
 //! The flags of `perisco record`, and their way to the library's options.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args as ClapArgs, ValueEnum};
 use perisco::record::backend::{Choice, Settings};
+use perisco::record::change::Change;
 use perisco::record::command::Prints;
 use perisco::record::filter::{Comm, Exe, Filter, Net, Side};
 use perisco::record::run::Options;
@@ -16,6 +17,8 @@ use perisco::record::selector::{Label, PodName, Selector};
 use perisco::record::targets::Targets;
 use perisco::record::writer::{Compression, Output, WriteOptions};
 
+use super::config::Settled;
+use super::kube::KubeArgs;
 use super::values;
 
 /// The least that a ring buffer can be: a page, on most machines.
@@ -37,7 +40,9 @@ const ZSTD_LEVEL: i32 = 1;
     perisco record -o cap.pcapng -- curl http://example.com/\n  \
     perisco record -o cap.pcapng --port 8080,9000-9010 --duration 30s\n  \
     perisco record -o - --comm nginx | perisco analyze -\n  \
-    perisco record -o cap.pcapng -C 100MB -W 10        # the last gigabyte")]
+    perisco record -o cap.pcapng -C 100MB -W 10        # the last gigabyte\n\n\
+    Every long flag is also a key of the --config FILE (rotate-size = \"100MB\", port = [80, 8080])\n\
+    and a variable (PERISCO_ROTATE_SIZE=100MB); flags beat variables, variables the file.")]
 pub struct Args {
     /// Capture file; `-` is standard output, plain and flushed at once
     #[arg(short, long, value_name = "FILE")]
@@ -49,6 +54,9 @@ pub struct Args {
     #[command(flatten, next_help_heading = "Files")]
     files: FileArgs,
 
+    #[command(flatten, next_help_heading = "For others")]
+    pub agent: AgentArgs,
+
     /// Only errors and losses on standard error
     #[arg(short, long)]
     pub quiet: bool,
@@ -56,6 +64,10 @@ pub struct Args {
     /// Also say what libbpf said
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,
+
+    /// What the flags, variables and file came to.
+    #[arg(skip)]
+    pub settled: Settled,
 }
 
 /// What is recorded and how: the flags of all commands that record.
@@ -68,6 +80,9 @@ pub struct LiveArgs {
 
     #[command(flatten, next_help_heading = "What is recorded (all that is given must hold)")]
     filter: FilterArgs,
+
+    #[command(flatten, next_help_heading = "Kubernetes")]
+    kube: KubeArgs,
 
     #[command(flatten, next_help_heading = "How long")]
     until: UntilArgs,
@@ -189,6 +204,10 @@ struct FileArgs {
     #[arg(short = 'W', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
 
+    /// Files of earlier recordings with this name count for --keep, too
+    #[arg(long)]
+    adopt: bool,
+
     /// Compression; standard output is never compressed
     #[arg(long, value_enum, default_value_t = CompressArg::Zstd)]
     compress: CompressArg,
@@ -204,6 +223,19 @@ struct FileArgs {
     /// Overwrite what is there
     #[arg(long)]
     force: bool,
+}
+
+/// How others see that the recorder runs, and how well.
+#[derive(ClapArgs)]
+#[group(id = "agent")]
+pub struct AgentArgs {
+    /// Serve /metrics (Prometheus), /healthz and /readyz; a port alone is on localhost
+    #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen)]
+    pub metrics: Option<SocketAddr>,
+
+    /// Read settings from this TOML file: the long flags are its keys; SIGHUP reads it again
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -222,10 +254,31 @@ impl Args {
         {
             bail!("--keep needs --rotate-size or --rotate-time: without them there is one file");
         }
+        if self.files.adopt && self.files.keep.is_none() {
+            bail!("--adopt needs --keep: it says which files count for that");
+        }
         let mut options = self.live.options(self.write_options()?)?;
         options.settings.snaplen = self.files.snaplen;
         options.settings.both_ends = self.files.both_ends;
         Ok(options)
+    }
+
+    /// The part of the options that may change while recording, for the flags
+    /// that shall.
+    pub fn change(&self, shall: impl Fn(&str) -> bool) -> anyhow::Result<Change> {
+        let filter = self.live.filter.filter()?;
+        let by_name =
+            ["container", "cgroup", "pod", "namespace", "label"].iter().any(|key| shall(key));
+        Ok(Change {
+            pids: shall("pid").then_some(filter.pids),
+            comms: shall("comm").then_some(filter.comms),
+            exes: shall("exe").then_some(filter.exes),
+            uids: shall("uid").then_some(filter.uids),
+            nets: shall("net").then_some(filter.nets),
+            netns: shall("netns").then_some(filter.netns),
+            targets: by_name.then(|| self.live.filter.targets()),
+            duration: shall("duration").then_some(self.live.until.duration),
+        })
     }
 
     fn write_options(&self) -> anyhow::Result<WriteOptions> {
@@ -250,6 +303,7 @@ impl Args {
             rotate_size: files.rotate_size,
             rotate_time: files.rotate_time,
             keep: files.keep,
+            adopt: files.adopt,
             force: files.force,
             both_ends: files.both_ends,
             snaplen: files.snaplen,
@@ -275,14 +329,17 @@ impl LiveArgs {
             Output::Stdout => Prints::OnStderr,
             _ => Prints::Here,
         };
+        let targets = self.filter.targets();
+        let source = self.kube.source(!targets.pods.is_empty())?;
         Ok(Options {
             settings,
-            write: WriteOptions { packet_limit: self.until.count, ..write },
-            targets: self.filter.targets(),
-            source: None,
+            write: self.kube.place(WriteOptions { packet_limit: self.until.count, ..write }),
+            targets,
+            source,
             duration: self.until.duration,
             command: self.command.clone(),
             command_prints,
+            board: None,
         })
     }
 

@@ -2,6 +2,9 @@
 //! and picks the exit code.
 
 mod args;
+pub mod config;
+mod kube;
+mod reload;
 mod summary;
 mod values;
 
@@ -13,7 +16,8 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 use perisco::record::command;
-use perisco::record::run::{Control, Note};
+use perisco::record::metrics::{Board, serve};
+use perisco::record::run::{Control, Note, Reload};
 
 pub use args::Args;
 #[cfg(feature = "top")]
@@ -36,6 +40,18 @@ pub fn hold(args: &HoldArgs) -> ExitCode {
     ExitCode::from(u8::try_from(command::hold(&args.words)).unwrap_or(1))
 }
 
+/// Counts and health, served from now on if that is asked for.
+fn board(args: &Args) -> anyhow::Result<Option<Arc<Board>>> {
+    let Some(address) = args.agent.metrics else { return Ok(None) };
+    let board = Arc::new(Board::default());
+    let place = serve::serve(address, Arc::clone(&board))
+        .with_context(|| format!("--metrics: cannot listen on {address}"))?;
+    if !args.quiet {
+        eprintln!("perisco: metrics are at http://{place}/metrics");
+    }
+    Ok(Some(board))
+}
+
 /// Runs it.
 pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     if args.output == Path::new("-") && std::io::stdout().is_terminal() {
@@ -44,9 +60,13 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
              (perisco record -o - | perisco analyze -) or write it to a file"
         );
     }
-    let options = args.options()?;
+    let mut options = args.options()?;
+    options.board = board(&args)?;
     let stop = stop::flag()?;
-    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&stop))
+    // Without a file there is nothing to read again: a terminal that goes away ends it.
+    let again = Arc::new(AtomicBool::new(false));
+    let hang_up = if args.settled.file.is_some() { &again } else { &stop };
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(hang_up))
         .context("cannot handle signals")?;
     let status = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&status))
@@ -56,8 +76,12 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
         Note::Begun { recorder } if !args.quiet => summary::begun(recorder, &name, args.verbose),
         Note::Begun { .. } => {}
         Note::Status { counters, summary } => summary::status(&counters, summary),
+        Note::NotChanged { error } => eprintln!("perisco: not all could be changed: {error}"),
     };
-    let control = Control { stop: &stop, status: &status, say: &mut say };
+    let mut settings = reload::Settings::new(&args);
+    let mut read = || settings.again();
+    let reload = Some(Reload { asked: &again, read: &mut read });
+    let control = Control { stop: &stop, status: &status, say: &mut say, reload };
     let outcome = perisco::record::run(options, control)?;
-    Ok(summary::ended(&outcome, &name, args.quiet))
+    Ok(summary::ended(&outcome, &name, settings.quiet))
 }

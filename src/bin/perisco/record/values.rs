@@ -1,7 +1,7 @@
 //! Values of the recorder's flags: sizes, times, ports, networks, users,
 //! processes, namespaces.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -53,6 +53,20 @@ pub fn net(text: &str) -> Result<(IpAddr, u8), String> {
     let ip: IpAddr = ip.parse().map_err(|_| bad())?;
     let length: u8 = length.parse().map_err(|_| bad())?;
     if length > if ip.is_ipv4() { 32 } else { 128 } { Err(bad()) } else { Ok((ip, length)) }
+}
+
+/// Where to listen: `127.0.0.1:9464`, `[::]:9464`; a port alone (`9464`,
+/// `:9464`) is on localhost, so that nobody opens one to the world unasked.
+pub fn listen(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    if let Ok(port) = port.parse() {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    text.parse()
+        .map_err(|_| format!("`{text}` is not a place to listen (9464, 0.0.0.0:9464, [::]:9464)"))
 }
 
 /// The kernel keeps 15 bytes of a name.
@@ -123,6 +137,22 @@ mod tests {
         assert_eq!(super::net("::1"), Ok(("::1".parse().unwrap(), 128)));
         for bad in ["10.0.0.0/33", "10.0.0/8", "::/129", "host"] {
             assert!(super::net(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_port_alone_is_on_localhost() {
+        for (text, place) in [
+            ("9464", "127.0.0.1:9464"),
+            (":9464", "127.0.0.1:9464"),
+            ("localhost:1", "127.0.0.1:1"),
+            ("0.0.0.0:9464", "0.0.0.0:9464"),
+            ("[::1]:9464", "[::1]:9464"),
+        ] {
+            assert_eq!(super::listen(text), Ok(place.parse().unwrap()), "{text}");
+        }
+        for bad in ["", "70000", "host:80", "127.0.0.1"] {
+            assert!(super::listen(bad).is_err(), "{bad}");
         }
     }
 

@@ -62,8 +62,10 @@ fn record(
     let mut say = |note: Note<'_>| match note {
         Note::Begun { recorder } => drop(begun.send(Ok(recorder.back_end().to_string()))),
         Note::Status { counters, .. } => drop(tell.send(Told::Lost(events_lost(&counters)))),
+        // Nothing is asked to change.
+        Note::NotChanged { .. } => {}
     };
-    let control = Control { stop, status: asked, say: &mut say };
+    let control = Control { stop, status: asked, say: &mut say, reload: None };
     let outcome = match perisco::record::run(options, control) {
         Ok(outcome) => outcome,
         Err(error) => return drop(begun.send(Err(crate::told(&error.into())))),

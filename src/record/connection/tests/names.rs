@@ -51,7 +51,7 @@ impl Naming for Cluster {
         }
     }
 
-    fn endpoint(&self, _: &Service, _: u16) -> Option<SocketAddr> {
+    fn endpoint(&self, _: &Service, _: SocketAddr, _: i64) -> Option<SocketAddr> {
         Some("10.244.1.7:8080".parse().unwrap())
     }
 
