@@ -180,9 +180,10 @@ impl Feeder {
         self.totals.drops += batch.drops;
         self.totals.damage.append(&mut batch.damage);
         for interface in &batch.interfaces {
-            self.registry.describe(interface);
+            self.registry.describe(self.interfaces.len() as u32, interface);
             self.interfaces.push(interface.clone());
         }
+        self.registry.follow(first, batch.packets.iter().map(|packet| packet.interface));
         round.links.extend(self.interfaces.iter().skip(round.links.len()).map(|i| i.link));
         for (address, name) in batch.names.drain(..) {
             self.totals.names.entry(address).or_insert(name);
@@ -192,10 +193,9 @@ impl Feeder {
             let packet = batch.packets.get(comment.packet);
             let interface =
                 packet.and_then(|packet| self.interfaces.get(packet.interface as usize));
-            if let Some(note) = self.registry.note(interface, comment) {
-                round.notes.push((number, note));
-            }
+            self.registry.note(number, interface, comment, &mut round.notes);
         }
+        self.registry.share(&mut round.notes);
     }
 
     /// The segment in a packet that is not a plain one, and its payload, where

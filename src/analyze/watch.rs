@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use crate::analyze::owner::Process;
+use crate::analyze::owner::OwnedEnd;
 use crate::analyze::report::Item;
 use crate::analyze::report::sorter::SortKey;
 use crate::analyze::transaction::Transaction;
@@ -28,14 +28,13 @@ pub struct Watched {
     pub interface: Option<Box<str>>,
     /// Comment of the packet that began it, or of its connection.
     pub comment: Option<Box<str>>,
-    /// The client's process and the server's, where the capture says them.
-    pub processes: [Option<Box<Process>>; 2],
+    /// What the capture says of the client's end and of the server's.
+    pub ends: [OwnedEnd; 2],
 }
 
 impl Watched {
     /// A copy of what reports get.
     pub fn new(item: &Item<'_>) -> Self {
-        let process = |process: Option<&Process>| process.cloned().map(Box::new);
         Self {
             transaction: item.transaction.clone(),
             client: item.client,
@@ -44,13 +43,13 @@ impl Watched {
             index: item.index,
             interface: item.interface.map(Box::from),
             comment: item.comment.map(Box::from),
-            processes: [process(item.client_process), process(item.server_process)],
+            ends: [item.client_end.to_owned(), item.server_end.to_owned()],
         }
     }
 
     /// The same as reports take it.
     pub fn item(&self) -> Item<'_> {
-        let [client, server] = &self.processes;
+        let [client, server] = &self.ends;
         Item {
             transaction: &self.transaction,
             client: self.client,
@@ -59,8 +58,8 @@ impl Watched {
             index: self.index,
             interface: self.interface.as_deref(),
             comment: self.comment.as_deref(),
-            client_process: client.as_deref(),
-            server_process: server.as_deref(),
+            client_end: client.end(),
+            server_end: server.end(),
         }
     }
 

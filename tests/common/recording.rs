@@ -95,6 +95,17 @@ impl Recording {
         self.block(6, &body)
     }
 
+    /// Names of addresses.
+    pub fn names(&mut self, names: &[([u8; 4], &str)]) -> &mut Self {
+        let mut body = Vec::new();
+        for (address, name) in names {
+            let record = [&address[..], name.as_bytes(), b"\0"].concat();
+            body.extend(option(1, &record));
+        }
+        body.extend(option(0, b""));
+        self.block(4, &body)
+    }
+
     /// What was lost on an interface, in all.
     pub fn statistics(&mut self, interface: u32, drops: u64) -> &mut Self {
         let mut body = interface.to_le_bytes().to_vec();

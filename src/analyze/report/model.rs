@@ -50,6 +50,11 @@ pub struct Report {
     pub edges: Vec<Edge>,
     /// What pairs past the limit on pairs added up to.
     pub edges_other: Option<EdgeFigures>,
+    /// The same by workload, most transactions first; empty where the capture says no
+    /// names.
+    pub workloads: Vec<Talk>,
+    /// What pairs of workloads past the limit on pairs added up to.
+    pub workloads_other: Option<EdgeFigures>,
     /// Anomalies of transactions and connections, most first.
     #[serde(serialize_with = "as_object")]
     pub anomalies: Vec<Named>,
@@ -360,6 +365,13 @@ pub struct Sample {
     pub completeness: String,
     /// Its name for `perisco show`.
     pub id: String,
+    /// Name of the client's end, where one is known: see [`Party`].
+    pub client_name: Option<String>,
+    /// The same of the server's.
+    pub server_name: Option<String>,
+    /// The Service that the client addressed, where that is known and is not the
+    /// server's name: without its namespace where that is the server's.
+    pub service: Option<String>,
 }
 
 /// Transactions that failed in the same way.
@@ -397,6 +409,11 @@ pub struct Edge {
     pub client_processes: Vec<String>,
     /// The same of the server's.
     pub server_processes: Vec<String>,
+    /// Names of workloads, pods, Services or nodes at the client's end, where the capture
+    /// says them: likewise.
+    pub client_workloads: Vec<String>,
+    /// The same at the server's.
+    pub server_workloads: Vec<String>,
 }
 
 /// What the connections and transactions between two hosts add up to.
@@ -406,12 +423,57 @@ pub struct EdgeFigures {
     pub connections: u64,
     /// What those connections spoke; "unknown" where not recognised.
     pub kinds: Vec<String>,
+    /// What the transactions spoke: "http/1.1", "http/2", "grpc", …
+    pub protocols: Vec<String>,
     /// Payload bytes of those connections, to the server and to the client.
     pub payload_bytes_to_server: u64,
     /// See `payload_bytes_to_server`.
     pub payload_bytes_to_client: u64,
     /// Their transactions.
     pub transactions: Figures,
+}
+
+/// Who talks to whom by workload: the service map.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Talk {
+    /// Who sends requests.
+    pub client: Party,
+    /// Who answers.
+    pub server: Party,
+    /// The Service that the client addressed, `NS/NAME`, where that is known.
+    pub service: Option<String>,
+    /// What they add up to.
+    #[serde(flatten)]
+    pub figures: EdgeFigures,
+}
+
+impl Talk {
+    /// Whether one of its ends has a name.
+    pub fn has_name(&self) -> bool {
+        self.client.name.is_some() || self.server.name.is_some()
+    }
+}
+
+/// A workload, or another end of connections.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Party {
+    /// "Deployment", … of a workload; "Pod", "Service" or "Node" where no more is known;
+    /// null where nothing is.
+    pub kind: Option<String>,
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: Option<String>,
+    /// Address of a client, address and port of a server: where no name is known.
+    pub address: Option<String>,
+    /// Name of the address, where the capture carries one.
+    pub host: Option<String>,
+    /// Pods, `NS/NAME`: the first by name, up to a limit.
+    pub pods: Vec<String>,
+    /// Names of processes, likewise.
+    pub processes: Vec<String>,
+    /// What the names rest on: "cgroup", "address", "endpoint", "sequence".
+    pub by: Vec<&'static str>,
 }
 
 /// A count by name; lists of them are objects in json, in their order.

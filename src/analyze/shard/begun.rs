@@ -64,7 +64,7 @@ impl Shard {
             flow.finish(end, context);
             flow
         });
-        self.aggregate.add_flow(&output::totals(&mut flow));
+        self.aggregate.add_flow(&output::totals(&mut flow, packet));
         self.table.forget(id);
         true
     }

@@ -23,7 +23,8 @@ impl Shard {
     /// Tells the totals of the connections that have closed and have got their
     /// numbers, and lets go of all but their ends.
     pub(super) fn let_closed_go(&mut self) {
-        let Self { closing, table, aggregate, .. } = self;
+        let Self { closing, table, aggregate, edges, .. } = self;
+        let said = edges[1];
         closing.retain(|id| {
             let Some(flow) = table.get_mut(*id) else { return false };
             if flow.number == 0 && !flow.over {
@@ -32,7 +33,7 @@ impl Shard {
             if !(flow.over || flow.waiting)
                 && let Some(closed) = Closed::of(flow)
             {
-                aggregate.add_flow(&output::totals(flow));
+                aggregate.add_flow(&output::totals(flow, said));
                 table.close(*id, closed);
             }
             false

@@ -126,6 +126,9 @@ impl<'a> Work<'a> {
 struct Pending {
     flow: FlowId,
     index: u64,
+    /// The packet that it finished with: what later ones say of its ends is too late
+    /// for it, whenever its connection has its number.
+    packet: u64,
     finished: Finished,
 }
 
@@ -320,6 +323,8 @@ impl Shard {
     /// Ends all flows because the capture has ended.
     pub fn finish(&mut self, round: &Round, run: &Run<'_>) {
         self.take_numbers(u64::MAX);
+        // Nothing is read ahead any more.
+        self.edges[1] = u64::MAX;
         self.report(run);
         let payloads = round.payloads();
         let work = Work::new(round, &payloads, run);

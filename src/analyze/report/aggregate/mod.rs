@@ -16,6 +16,7 @@ mod rate;
 mod rows;
 mod samples;
 mod stats;
+mod talks;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -38,13 +39,15 @@ use rate::Rate;
 use rows::RowId;
 use samples::{Failures, Slowest};
 use stats::{Facts, add};
+use talks::Talks;
 
 use super::model::{
     BoundAt, Capture, DamageAt, Filtered, Finding, Findings, Flows, Gap, Gaps, Input, Loss, Named,
-    Report, SCHEMA, Time, Totals,
+    Report, SCHEMA, Talk, Time, Totals,
 };
 use super::route::Routes;
 use super::{BoundTotals, CaptureTotals, FilterTotals, FlowTotals, Item};
+use crate::analyze::owner::OwnedEnd;
 use crate::analyze::transaction::{Completeness, Outcome};
 use crate::analyze::watch::Coverage;
 use crate::time::{Timestamp, earliest};
@@ -70,6 +73,8 @@ pub struct Aggregate {
     /// Over time, where somebody shows that.
     rate: Option<Rate>,
     edges: Edges,
+    /// By workload, once an end with a name has come up.
+    talks: Option<Box<Talks>>,
     slowest: Slowest,
     failures: Failures,
     anomalies: BTreeMap<&'static str, u64>,
@@ -100,6 +105,7 @@ impl Aggregate {
             sort: Sort::default(),
             rate: None,
             edges: Edges::new(),
+            talks: None,
             slowest: Slowest::new(top),
             failures: Failures::default(),
             anomalies: BTreeMap::new(),
@@ -152,6 +158,9 @@ impl Aggregate {
         if let Some(groups) = &mut self.groups {
             groups.add(item, &facts);
         }
+        if self.talks.is_some() || item.client_end.is_named() || item.server_end.is_named() {
+            self.add_talk(item);
+        }
         self.edges.add(item, &facts);
         self.slowest.add(item, latency_ns);
         if let Some(rate) = &mut self.rate {
@@ -179,6 +188,19 @@ impl Aggregate {
         self.endpoints.detail(endpoint).add(item, &facts);
     }
 
+    /// Adds it to what is told by workload, as above: before it is added to the pairs of
+    /// hosts.
+    #[cold]
+    #[inline(never)]
+    fn add_talk(&mut self, item: &Item<'_>) {
+        let facts = Facts::new(item.transaction, item.transaction.latency_ns());
+        self.talks().add(item, &facts);
+    }
+
+    fn talks(&mut self) -> &mut Talks {
+        self.talks.get_or_insert_with(|| Box::new(Talks::after(&self.edges)))
+    }
+
     /// Adds a connection that is over.
     pub fn add_flow(&mut self, flow: &FlowTotals) {
         let [to_server, to_client] = flow.payload_bytes;
@@ -195,6 +217,9 @@ impl Aggregate {
             add(&mut sum.bytes, bytes);
         }
         count_name(&mut self.kinds, flow.kind.unwrap_or(UNKNOWN_KIND), 1);
+        if self.talks.is_some() || flow.ends.iter().any(|end| end.end().is_named()) {
+            self.talks().add_flow(flow);
+        }
         self.edges.add_flow(flow);
         if let Some(detail) = &mut self.detail {
             detail.add_flow(flow);
@@ -226,9 +251,14 @@ impl Aggregate {
     }
 
     /// Adds names of processes at the client's and the server's end of a
-    /// connection added before.
-    pub fn add_processes(&mut self, ends: [SocketAddr; 2], names: [Vec<String>; 2]) {
-        self.edges.add_processes(ends, names);
+    /// connection added before, and what else is known of these.
+    pub fn add_ends(
+        &mut self,
+        addresses: [SocketAddr; 2],
+        processes: [Vec<String>; 2],
+        ends: &[OwnedEnd; 2],
+    ) {
+        self.edges.add_ends(addresses, processes, ends);
     }
 
     fn keep_finding(&mut self, key: FindingKey) {
@@ -253,6 +283,10 @@ impl Aggregate {
         }
         if let (Some(rate), Some(other)) = (&mut self.rate, other.rate) {
             rate.merge(other);
+        }
+        if self.talks.is_some() || other.talks.is_some() {
+            let theirs = other.talks.unwrap_or_else(|| Box::new(Talks::after(&other.edges)));
+            self.talks().merge(*theirs);
         }
         self.edges.merge(other.edges);
         self.slowest.merge(other.slowest);
@@ -300,8 +334,14 @@ impl Aggregate {
         let (endpoints, endpoints_rest) = self.endpoints.finish(span_ns, self.sort, axis);
         let groups = self.groups.map(|groups| groups.finish(span_ns, self.sort));
         let (edges, edges_rest) = self.edges.finish(span_ns, &capture.names);
+        let talks = self.talks.map(|talks| talks.finish(span_ns, &capture.names));
+        // Where all that was said is on which node a container runs, there is no name.
+        let talks = talks.filter(|(talks, _)| talks.iter().any(Talk::has_name));
+        let (workloads, workloads_rest) = talks.unwrap_or_default();
         let endpoints_other = (endpoints_rest.count > 0).then(|| endpoints_rest.figures(span_ns));
         let has_edges = edges_rest.connections + edges_rest.stats.count > 0;
+        let has_workloads = workloads_rest.connections + workloads_rest.stats.count > 0;
+        let workloads_other = has_workloads.then(|| workloads_rest.figures(span_ns));
         let edges_other = has_edges.then(|| edges_rest.figures(span_ns));
         let edge_count = edges_other.as_ref().map(|e| e.connections + e.transactions.count);
         let group_other = groups.as_ref().and_then(|groups| groups.other.as_ref());
@@ -334,6 +374,8 @@ impl Aggregate {
             errors: self.failures.finish(),
             edges,
             edges_other,
+            workloads,
+            workloads_other,
             anomalies: ranked(self.anomalies),
             findings: Findings {
                 count: self.finding_count,

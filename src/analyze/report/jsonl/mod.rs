@@ -6,6 +6,7 @@
 pub(super) mod bodies;
 mod ends;
 mod lines;
+mod names;
 
 use super::write::{
     TIME, push_json, push_json_or_null, push_json_text, push_number, push_u64, quoted_time,
@@ -49,12 +50,12 @@ pub fn write(item: &Item<'_>, parts: Parts, out: &mut Vec<u8>) {
     remarks(item, out);
     out.extend_from_slice(b",\"id\":\"");
     item.id().push(out);
+    out.push(b'"');
+    names::write(b",\"names\":", item, out);
     if parts.bodies {
-        out.push(b'"');
         bodies::write(transaction, out);
-        return out.extend_from_slice(b"}\n");
     }
-    out.extend_from_slice(b"\"}\n");
+    out.extend_from_slice(b"}\n");
 }
 
 /// Room for a line without headers: no need to grow the buffer within it.
@@ -71,7 +72,7 @@ pub(super) fn comma(index: usize, out: &mut Vec<u8>) {
 fn remarks(item: &Item<'_>, out: &mut Vec<u8>) {
     let transaction = item.transaction;
     let none = transaction.anomalies.is_empty() && transaction.attributes.is_empty();
-    let processes = item.client_process.is_some() || item.server_process.is_some();
+    let processes = item.client_end.process.is_some() || item.server_end.process.is_some();
     if none && item.interface.is_none() && item.comment.is_none() && !processes {
         out.extend_from_slice(
             b"\",\"anomalies\":[],\"interface\":null,\"comment\":null,\"attributes\":{},\
@@ -222,7 +223,7 @@ fn unlined(field: &Field<'_>, out: &mut Vec<u8>) {
 
 /// Appends processes and containers of both ends, under these names.
 pub(super) fn owners(names: [&[u8]; 2], item: &Item<'_>, out: &mut Vec<u8>) {
-    let ends = [item.client_process, item.server_process];
+    let ends = [item.client_end.process, item.server_end.process];
     let known = ends.map(|process| process.filter(|process| process.is_known()));
     both_ends(names[0], known, out, process);
     let containers = ends.map(|process| process.and_then(|process| process.container.as_deref()));
@@ -256,6 +257,11 @@ fn process(process: &Process, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"uid\":");
     push_number(out, process.uid.map(u64::from));
     out.push(b'}');
+}
+
+/// Appends where both ends run, under this name.
+pub(super) fn names(name: &[u8], item: &Item<'_>, out: &mut Vec<u8>) {
+    names::write(name, item, out);
 }
 
 /// Appends the names of what was odd.

@@ -2,13 +2,14 @@
 
 use super::names::{
     causes, coverage_text, edge_cells, edge_name, endpoint_cells, endpoint_name, hints, kinds,
-    missing, offset, sample_name, status, time,
+    missing, offset, sample_ends, sample_name, status, time,
 };
 use super::spark::Columns;
 use super::style::{Paint, Style};
 use super::table::{Cell, Table};
 use super::units::{count, duration, escape, plural, rate, share, short_count, size, wrap};
 use crate::analyze::report::model::{BoundAt, Figures, Groups, Report, Time};
+use crate::analyze::report::named::talk;
 use crate::time::Timestamp;
 
 /// Pairs of hosts shown.
@@ -383,6 +384,9 @@ impl Page {
                 Cell::new(sample.server.to_string()),
             ];
             table.row(escape(&sample_name(sample)), cells);
+            if let Some(ends) = sample_ends(sample) {
+                table.note(escape(&ends));
+            }
         }
         self.table(table);
     }
@@ -403,7 +407,8 @@ impl Page {
             if let Some(sample) = failure.samples.first() {
                 let at = offset(sample.start, report.capture.first);
                 let name = escape(&sample_name(sample));
-                table.note(format!("first {at}, {}: {name}", sample.id));
+                let ends = sample_ends(sample).map_or(String::new(), |ends| escape(&ends) + ": ");
+                table.note(format!("first {at}, {}: {ends}{name}", sample.id));
             }
         }
         self.table(table);
@@ -412,23 +417,29 @@ impl Page {
         self.more(rest.count(), "status", "statuses", sum);
     }
 
-    /// Who talks to whom.
+    /// Who talks to whom: by workload where the capture says names.
     pub fn edges(&mut self, report: &Report) {
-        if report.edges.is_empty() && report.edges_other.is_none() {
+        let by_workload = !report.workloads.is_empty();
+        let pairs: Vec<_> = match by_workload {
+            true => report.workloads.iter().map(|t| (talk(t), &t.figures)).collect(),
+            false => report.edges.iter().map(|e| (edge_name(e), &e.figures)).collect(),
+        };
+        let other = if by_workload { &report.workloads_other } else { &report.edges_other };
+        if pairs.is_empty() && other.is_none() {
             return;
         }
         self.title("Who talks to whom");
         let heads = ["flows", "count", "errors", "unknown", "p50", "p99", "to server", "to client"];
         let mut table = Table::new("client → server", &heads).more(&["rate", "p90", "max"]);
-        for edge in report.edges.iter().take(EDGES) {
-            table.row(escape(&edge_name(edge)), edge_cells(&edge.figures));
+        for (name, figures) in pairs.iter().take(EDGES) {
+            table.row(escape(name), edge_cells(figures));
         }
-        if let Some(other) = &report.edges_other {
+        if let Some(other) = other {
             table.row("(other: past the limit on pairs)".to_owned(), edge_cells(other));
         }
         self.table(table);
-        let rest = report.edges.iter().skip(EDGES);
-        let sum = rest.clone().map(|edge| edge.figures.transactions.count).sum();
+        let rest = pairs.iter().skip(EDGES);
+        let sum = rest.clone().map(|(_, figures)| figures.transactions.count).sum();
         self.more(rest.count(), "pair", "pairs", sum);
     }
 

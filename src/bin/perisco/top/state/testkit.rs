@@ -34,7 +34,7 @@ pub fn watched(method: &str, path: &str, status: u16) -> Watched {
         index: 1,
         interface: None,
         comment: None,
-        processes: [None, None],
+        ends: Default::default(),
     }
 }
 
