@@ -343,6 +343,8 @@ impl Aggregate {
         let has_workloads = workloads_rest.connections + workloads_rest.stats.count > 0;
         let workloads_other = has_workloads.then(|| workloads_rest.figures(span_ns));
         let edges_other = has_edges.then(|| edges_rest.figures(span_ns));
+        let workload_count =
+            workloads_other.as_ref().map(|other| other.connections + other.transactions.count);
         let edge_count = edges_other.as_ref().map(|e| e.connections + e.transactions.count);
         let group_other = groups.as_ref().and_then(|groups| groups.other.as_ref());
         // Nothing is lost by these, it is only not told apart: they come
@@ -351,6 +353,7 @@ impl Aggregate {
             ("endpoints in the report", endpoints_other.as_ref().map(|other| other.count)),
             ("groups in the report", group_other.map(|other| other.count)),
             ("pairs of hosts in the report", edge_count),
+            ("pairs of workloads in the report", workload_count),
         ] {
             loss.limits.extend(count.map(|count| Named::new(name, count)));
         }

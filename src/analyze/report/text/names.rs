@@ -216,12 +216,16 @@ pub fn edge_name(edge: &Edge) -> String {
         [] => String::new(),
         kinds => format!(" ({})", kinds.join(", ")),
     };
+    // Who it is says more than which process of theirs it was.
+    let who = |names: &[String], processes: &[String]| {
+        some_of(if names.is_empty() { processes } else { names })
+    };
     format!(
         "{}{}{} → {}{}{}{kinds}",
-        some_of(&edge.client_processes),
+        who(&edge.client_workloads, &edge.client_processes),
         edge.client,
         named(&edge.client_name),
-        some_of(&edge.server_processes),
+        who(&edge.server_workloads, &edge.server_processes),
         edge.server,
         named(&edge.server_name)
     )

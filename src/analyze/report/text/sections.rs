@@ -384,9 +384,7 @@ impl Page {
                 Cell::new(sample.server.to_string()),
             ];
             table.row(escape(&sample_name(sample)), cells);
-            if let Some(ends) = sample_ends(sample) {
-                table.note(escape(&ends));
-            }
+            sample_ends(sample).iter().for_each(|ends| table.note(escape(ends)));
         }
         self.table(table);
     }
@@ -407,8 +405,8 @@ impl Page {
             if let Some(sample) = failure.samples.first() {
                 let at = offset(sample.start, report.capture.first);
                 let name = escape(&sample_name(sample));
-                let ends = sample_ends(sample).map_or(String::new(), |ends| escape(&ends) + ": ");
-                table.note(format!("first {at}, {}: {ends}{name}", sample.id));
+                table.note(format!("first {at}, {}: {name}", sample.id));
+                sample_ends(sample).iter().for_each(|ends| table.note(escape(ends)));
             }
         }
         self.table(table);
