@@ -3,13 +3,9 @@
 
 mod common;
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-
-use common::model::{Act, Conversation};
 use common::recording::{Recording, Way};
-use common::shop;
-use common::{analyze, in_memory, lines, options, synth};
+use common::shop::{self, append, conversation, hostile};
+use common::{analyze, in_memory, lines, options};
 use perisco::analyze::filter::Filter;
 use perisco::analyze::options::Options;
 use perisco::analyze::report::{By, Format};
@@ -102,42 +98,6 @@ fn people_see_names_and_not_addresses() {
     assert_eq!(csv.lines().filter(|line| line.ends_with(ends)).count(), 2, "{csv}");
     let page = written(&shop::capture(), Format::Html);
     assert!(page.contains("<bdi class=\"p\">bank/payments</bdi>"), "{page}");
-}
-
-#[test]
-fn the_service_map_adds_up_by_workload() {
-    let report = report(&shop::capture(), options(Format::Json, 2));
-    let map = report["workloads"].as_array().expect("a list");
-    let place = |end: &Value| end["name"].as_str().or(end["address"].as_str()).unwrap().to_owned();
-    let row = |from: &str, to: &str| {
-        let is = |talk: &&Value| place(&talk["client"]) == from && place(&talk["server"]) == to;
-        map.iter().find(is).unwrap_or_else(|| panic!("no {from} → {to}: {map:?}"))
-    };
-    assert_eq!(map.len(), 5, "{map:?}");
-    // Two pods and two addresses are one server.
-    let checkout = row("frontend", "checkout");
-    assert_eq!(checkout["service"], "shop/checkout");
-    assert_eq!(checkout["connections"], 2);
-    assert_eq!(checkout["transactions"]["count"], 5);
-    assert_eq!(checkout["transactions"]["errors"], 1);
-    assert_eq!(checkout["transactions"]["latency"]["max_ns"], 3_000_000);
-    let pods = json!(["shop/checkout-7d9f-1", "shop/checkout-7d9f-2"]);
-    assert_eq!(checkout["server"]["pods"], pods);
-    assert_eq!(checkout["server"]["by"], json!(["cgroup", "sequence"]));
-    assert_eq!(row("checkout", "payments")["protocols"], json!(["grpc"]));
-    assert_eq!(row("checkout", "payments")["kinds"], json!(["http/2"]));
-    assert_eq!(row("203.0.113.9", "frontend")["transactions"]["count"], 2);
-    assert_eq!(row("worker-1", "frontend")["client"]["kind"], "Node");
-    let sum = |list: &Value, what: &str| {
-        let all = list.as_array().expect("a list").iter();
-        all.map(|row| row.pointer(what).and_then(Value::as_u64).expect("a number")).sum::<u64>()
-    };
-    for what in ["/transactions/count", "/connections", "/payload_bytes_to_client"] {
-        assert_eq!(sum(&report["workloads"], what), sum(&report["edges"], what), "{what}");
-    }
-    let edge = report["edges"].as_array().expect("a list").iter();
-    let mut edge = edge.filter(|edge| edge["server"] == "10.96.0.10:80");
-    assert_eq!(edge.next().expect("one")["server_workloads"], json!(["shop/checkout"]));
 }
 
 #[test]
@@ -287,30 +247,6 @@ fn what_others_say_of_pods_is_a_comment() {
     assert_eq!(report["workloads"], json!([]));
 }
 
-/// HTTP/1.1 exchanges of a client with 10.0.0.2:80, a millisecond apart.
-fn conversation(client: &str, after: i64, exchanges: usize) -> Conversation {
-    let ends = [client, "10.0.0.2:80"].map(|end| end.parse().expect("an address"));
-    synth::http1(ends, 1_700_000_000_000_000_000 + after, exchanges)
-}
-
-/// Writes connections by time, each on one interface, with comments on its first packet.
-fn append(recording: &mut Recording, connections: &[(&Conversation, u32, &[String])]) {
-    let mut all = Vec::new();
-    for (conversation, interface, says) in connections {
-        for (index, (packet, way)) in shop::packets(conversation).into_iter().enumerate() {
-            let is_server = says.iter().any(|says| says.starts_with("server="));
-            let outbound = (way == 1) == is_server;
-            let way = if outbound { Way::Outbound } else { Way::Inbound };
-            all.push((packet, *interface, way, if index == 0 { *says } else { &[] }));
-        }
-    }
-    all.sort_by_key(|(packet, ..)| packet.at);
-    for (packet, interface, way, says) in all {
-        let says: Vec<_> = says.iter().map(String::as_str).collect();
-        recording.packet(interface, &packet, way, &says);
-    }
-}
-
 fn the_same_for_any_number_of_threads(capture: &[u8]) {
     for format in Format::ALL {
         let run = |threads| run(capture, &options(format, threads));
@@ -396,84 +332,6 @@ impl std::io::Read for Trickle {
     }
 }
 
-/// Asks Graphviz, where it is installed; in CI it has to be.
-fn draw(map: &str) -> Option<String> {
-    let child = Command::new("dot")
-        .arg("-Tplain")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = child else {
-        assert!(std::env::var_os("CI").is_none(), "dot is missing: in CI it has to be there");
-        eprintln!("skipped: there is no dot (graphviz)");
-        return None;
-    };
-    child.stdin.take().expect("a pipe").write_all(map.as_bytes()).expect("written");
-    let output = child.wait_with_output().expect("an end");
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && errors.is_empty(), "{errors}\n{map}");
-    Some(String::from_utf8(output.stdout).expect("UTF-8"))
-}
-
-#[test]
-fn graphviz_draws_the_map() {
-    for case in common::cases() {
-        let map = written(&std::fs::read(&case.capture).expect("a capture"), Format::Dot);
-        let lines = map.lines().filter(|line| line.contains(" -> ")).count();
-        if let Some(plain) = draw(&map) {
-            let drawn = plain.lines().filter(|line| line.starts_with("edge ")).count();
-            assert_eq!(drawn, lines, "{}", case.name);
-        }
-    }
-    let map = written(&shop::capture(), Format::Dot);
-    for part in [
-        "[label=\"shop/frontend\\nDeployment\"]",
-        "\\nhttp/1.1\\nService checkout\"",
-        "5, 20.0% failed\\np50 2.00 ms, p99 3.00 ms",
-        "color=\"#c62828\"",
-        "[label=\"worker-1\\nNode\"]",
-        "[label=\"198.51.100.7\"]",
-    ] {
-        assert!(map.contains(part), "{part} is missing:\n{map}");
-    }
-}
-
-#[test]
-fn a_map_says_what_is_missing_and_left_out() {
-    let loss = common::cases().into_iter().find(|case| case.name == "broken/loss").expect("a case");
-    let map = written(&std::fs::read(loss.capture).expect("a capture"), Format::Dot);
-    assert!(map.contains("BYTES ARE MISSING"), "{map}");
-    let conversations = (0..300u16).map(|index| {
-        let ends = [format!("10.0.0.1:{}", 40_000 + index), format!("10.1.{}.1:80", index % 256)];
-        let ends: [std::net::SocketAddr; 2] = ends.map(|end| end.parse().expect("an address"));
-        let ends = [ends[0], std::net::SocketAddr::new(ends[1].ip(), 80 + index / 256)];
-        let conversation = synth::http1(ends, 1_700_000_000_000_000_000, 1);
-        synth::Writer::new(&conversation, Default::default()).write(&conversation)
-    });
-    let capture = synth::pcap(&synth::by_time(conversations.collect()));
-    let map = written(&capture, Format::Dot);
-    assert!(map.contains("label=\"the 200 busiest of 300 pairs\""), "{map}");
-    assert_eq!(map.lines().filter(|line| line.contains(" -> ")).count(), 200);
-}
-
-/// Text without line feeds, as hostile as it can be.
-fn hostile() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
-        Just("\\".to_owned()),
-        Just("\"".to_owned()),
-        Just("/".to_owned()),
-        Just("\x1b[2J".to_owned()),
-        Just("&lt;".to_owned()),
-        Just("\u{202e}".to_owned()),
-        Just("%2f%00%1b".to_owned()),
-        Just("]; x".to_owned()),
-        "[a-z<>{}|]{1,9}",
-        "\\PC{0,9}",
-    ];
-    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -511,19 +369,6 @@ proptest! {
         let map = written(&recording.bytes, Format::Dot);
         prop_assert_eq!(quotes(&map) % 2, 0, "{}", map);
     }
-
-    #[test]
-    fn graphviz_takes_hostile_names(names in prop::collection::vec(hostile(), 3)) {
-        let says =
-            [format!("client.workload=a{}/b{}/c{}", names[0], names[1], names[2])];
-        let mut recording = Recording::new();
-        recording.interface("x", "pid=1 ");
-        append(&mut recording, &[(&conversation("10.0.0.1:40000", 0, 1), 0, &says)]);
-        if let Some(plain) = draw(&written(&recording.bytes, Format::Dot)) {
-            prop_assert_eq!(plain.lines().filter(|line| line.starts_with("edge ")).count(), 1);
-            prop_assert_eq!(plain.lines().filter(|line| line.starts_with("node ")).count(), 2);
-        }
-    }
 }
 
 /// Quotes that no backslash stands before.
@@ -541,7 +386,6 @@ fn quotes(map: &str) -> usize {
     count
 }
 
-/// What a step of a conversation is for is known from its data.
 #[test]
 fn the_shop_has_calls() {
     let all = transactions(&shop::capture());
@@ -549,5 +393,4 @@ fn the_shop_has_calls() {
     let statuses: Vec<_> = calls.iter().map(|one| one["grpc"]["status"].clone()).collect();
     assert_eq!(statuses, [json!(0), json!(14)]);
     assert!(all.iter().all(|one| one["completeness"] == "complete"), "{all:?}");
-    assert!(matches!(conversation("10.0.0.1:1", 0, 1).steps[0].act, Act::Data(_)));
 }

@@ -9,6 +9,8 @@
 
 mod container;
 pub mod place;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -393,111 +395,5 @@ impl Owners {
     /// The end of whom the recorder calls client, where it named an owner.
     pub fn client(&self) -> Option<Side> {
         self.client
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pcap::LinkType;
-
-    fn interface(application: Option<&str>, name: &str, description: &str) -> Interface {
-        Interface {
-            file: 0,
-            section: 0,
-            application: application.map(Arc::from),
-            name: Some(name.to_owned()),
-            description: Some(description.to_owned()),
-            link: LinkType(1),
-            snaplen: 0,
-        }
-    }
-
-    fn comment(text: &str, outbound: Option<bool>) -> Comment {
-        Comment { packet: 0, text: text.to_owned(), outbound }
-    }
-
-    #[test]
-    fn descriptions_are_read_leniently() {
-        let read = |text| Process::read(text);
-        let full = "pid=7 comm=a%20b%25%zz%e9 exe=/bin/a uid=0 new=1 container=abc =x junk ";
-        let process = read(full).unwrap();
-        assert_eq!((process.pid, process.uid), (Some(7), Some(0)));
-        assert_eq!(process.comm.as_deref(), Some("a b%%zz\u{fffd}"));
-        assert_eq!(process.container.as_deref(), Some("abc"));
-        assert_eq!(process.label().as_deref(), Some("a b%%zz\u{fffd}[7]"));
-        assert_eq!(read("pid=-1 comm= uid=99999999999 "), None);
-        assert_eq!(read(""), None);
-        let long = format!("exe={} ", "x".repeat(VALUE_BYTES + 9));
-        assert_eq!(read(&long).unwrap().exe.unwrap().len(), VALUE_BYTES);
-    }
-
-    fn note(
-        registry: &mut Registry,
-        on: &Interface,
-        text: &str,
-        outbound: Option<bool>,
-    ) -> Option<Note> {
-        let mut notes = Vec::new();
-        registry.note(1, Some(on), comment(text, outbound), &mut notes);
-        assert!(notes.len() < 2);
-        notes.pop().map(|(_, note)| note)
-    }
-
-    fn is_comment(note: Option<Note>, expected: &str) -> bool {
-        matches!(note, Some(Note::Comment(text)) if text == expected)
-    }
-
-    #[test]
-    fn only_sections_of_perisco_name_owners() {
-        let mut registry = Registry::default();
-        let own = interface(Some("perisco 0.1.0"), "host/curl[7]", "pid=7 comm=curl ");
-        registry.describe(0, &own);
-        for other in [None, Some("periscope 1"), Some("dumpcap")] {
-            let other = interface(other, "host/curl[7]", "pid=7 comm=curl ");
-            let text = "client=host/curl[7]";
-            assert!(is_comment(note(&mut registry, &other, text, None), text));
-            let text = "client.pod=shop/frontend";
-            assert!(is_comment(note(&mut registry, &other, text, None), text));
-        }
-        let registry = &mut registry;
-        let said = note(registry, &own, "client=host/curl[7]", Some(true));
-        let Some(Note::Owner(owner)) = said else { panic!("{said:?}") };
-        assert_eq!((owner.role, owner.client_sends), (Role::Client, Some(true)));
-        assert_eq!(owner.process.unwrap().process.as_ref().unwrap().pid, Some(7));
-        assert!(note(registry, &own, "joined=midway", None).is_none());
-        for text in
-            ["look=here", "client.mood=good", "server.pod=uid", "client.pod=/x", "a.pod=b/c"]
-        {
-            assert!(is_comment(note(registry, &own, text, None), text), "{text}");
-        }
-        // The same name in another section stands for nothing there.
-        let later = Interface { section: 1, ..own };
-        let said = note(registry, &later, "client=host/curl[7]", None);
-        assert!(matches!(said, Some(Note::Owner(Owner { process: None, .. }))), "{said:?}");
-    }
-
-    #[test]
-    fn an_owner_holds_from_its_packet_on() {
-        let local = |pid| {
-            let process = Some(Process { pid: Some(pid), ..Process::default() });
-            Some(Arc::new(Local { process, container: Arc::default() }))
-        };
-        let owner = |role, pid, client_sends| Owner { role, process: local(pid), client_sends };
-        let mut owners = Owners::default();
-        let pid = |owners: &Owners, side, packet| owners.end(side, packet, packet).process?.pid;
-        // The server's packet, on the server's interface.
-        owners.keep(&owner(Role::Server, 1, Some(false)), 5, Side::A, None, Side::A);
-        owners.keep(&owner(Role::Client, 2, Some(true)), 5, Side::A, None, Side::A);
-        owners.keep(&owner(Role::Server, 3, None), 9, Side::B, None, Side::A);
-        assert_eq!(pid(&owners, Side::A, 4), Some(1));
-        assert_eq!(pid(&owners, Side::A, 8), Some(1));
-        assert_eq!(pid(&owners, Side::A, 9), Some(3));
-        assert_eq!(pid(&owners, Side::B, 9), Some(2));
-        for packet in 10..1000 {
-            owners.keep(&owner(Role::Server, 4, None), packet, Side::B, None, Side::A);
-        }
-        assert!(owners.changes.len() <= CHANGES_PER_FLOW);
-        assert_eq!(pid(&owners, Side::A, 1000), Some(4));
     }
 }

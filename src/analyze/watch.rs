@@ -72,7 +72,8 @@ impl Watched {
     pub fn memory(&self) -> usize {
         let texts = [&self.interface, &self.comment];
         let texts: usize = texts.into_iter().flatten().map(|text| text.len()).sum();
-        size_of::<Self>() + self.transaction.memory() + texts
+        let ends: usize = self.ends.iter().map(OwnedEnd::memory).sum();
+        size_of::<Self>() + self.transaction.memory() + texts + ends
     }
 }
 

@@ -1,6 +1,8 @@
 //! A small shop on Kubernetes as perisco's recorder writes it down: the capture of
 //! `testdata/recorded/shop`, which is made here and by no recorder.
 
+use proptest::prelude::*;
+
 use super::model::{Act, Conversation, Packet, Step};
 use super::recording::{Recording, Way};
 use super::synth::{Shape, Writer};
@@ -46,10 +48,11 @@ fn http1(ends: [&str; 2], opened: i64, exchanges: &[Exchange]) -> Conversation {
         steps.push(Step { way: 0, at, act: Act::Data(request.into_bytes()) });
         steps.push(Step { way: 1, at: answer, act: Act::Data(response.into_bytes()) });
     }
-    conversation(ends, opened, steps)
+    closed(ends, opened, steps)
 }
 
-fn conversation(ends: [&str; 2], opened: i64, mut steps: Vec<Step>) -> Conversation {
+/// A connection that is closed by both after these steps.
+fn closed(ends: [&str; 2], opened: i64, mut steps: Vec<Step>) -> Conversation {
     let end = steps.last().map_or(opened, |step| step.at) + MILLISECOND;
     steps.push(Step { way: 0, at: end, act: Act::Fin });
     steps.push(Step { way: 1, at: end + 1_000, act: Act::Fin });
@@ -94,7 +97,7 @@ fn grpc(ends: [&str; 2], opened: i64, statuses: &[u32]) -> Conversation {
         steps.push(Step { way: 0, at, act: Act::Data(request) });
         steps.push(Step { way: 1, at: at + 2 * MILLISECOND, act: Act::Data(response) });
     }
-    conversation(ends, opened, steps)
+    closed(ends, opened, steps)
 }
 
 /// A connection on the recorder's node.
@@ -238,4 +241,45 @@ pub fn capture() -> Vec<u8> {
     }
     recording.statistics(0, 0);
     recording.bytes
+}
+
+/// HTTP/1.1 exchanges of a client with 10.0.0.2:80, a millisecond apart.
+pub fn conversation(client: &str, after: i64, exchanges: usize) -> Conversation {
+    let ends = [client, "10.0.0.2:80"].map(|end| end.parse().expect("an address"));
+    super::synth::http1(ends, 1_700_000_000_000_000_000 + after, exchanges)
+}
+
+/// Writes connections by time, each on one interface, with comments on its first packet.
+pub fn append(recording: &mut Recording, connections: &[(&Conversation, u32, &[String])]) {
+    let mut all = Vec::new();
+    for (conversation, interface, says) in connections {
+        for (index, (packet, way)) in packets(conversation).into_iter().enumerate() {
+            let is_server = says.iter().any(|says| says.starts_with("server="));
+            let outbound = (way == 1) == is_server;
+            let way = if outbound { Way::Outbound } else { Way::Inbound };
+            all.push((packet, *interface, way, if index == 0 { *says } else { &[] }));
+        }
+    }
+    all.sort_by_key(|(packet, ..)| packet.at);
+    for (packet, interface, way, says) in all {
+        let says: Vec<_> = says.iter().map(String::as_str).collect();
+        recording.packet(interface, &packet, way, &says);
+    }
+}
+
+/// Text without line feeds, as hostile as it can be.
+pub fn hostile() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("\\".to_owned()),
+        Just("\"".to_owned()),
+        Just("/".to_owned()),
+        Just("\x1b[2J".to_owned()),
+        Just("&lt;".to_owned()),
+        Just("\u{202e}".to_owned()),
+        Just("%2f%00%1b".to_owned()),
+        Just("]; x".to_owned()),
+        "[a-z<>{}|]{1,9}",
+        "\\PC{0,9}",
+    ];
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }

@@ -155,6 +155,24 @@ impl Place {
         }
     }
 
+    fn memory(&self) -> usize {
+        let qualified =
+            |of: &Option<Qualified>| of.as_ref().map_or(0, |of| of.namespace.len() + of.name.len());
+        let text = |of: &Option<String>| of.as_ref().map_or(0, String::len);
+        let workload = |of: &Workload| of.kind.len() + of.name.len() + text(&of.namespace);
+        let label = |(key, value): &(String, String)| {
+            size_of::<(String, String)>() + key.len() + value.len()
+        };
+        let labels = self.labels.iter().flatten().map(label).sum::<usize>();
+        let texts = [&self.namespace, &self.pod_uid, &self.container, &self.node];
+        size_of::<Self>()
+            + qualified(&self.pod)
+            + qualified(&self.service)
+            + self.workload.as_ref().map_or(0, workload)
+            + texts.map(text).iter().sum::<usize>()
+            + labels
+    }
+
     /// The same with all that a later one says.
     pub(super) fn and_later(&self, later: &Self) -> Self {
         let Self { pod, namespace, pod_uid, container, .. } = later.clone();
@@ -383,6 +401,12 @@ pub struct OwnedEnd {
 }
 
 impl OwnedEnd {
+    /// Bytes of memory held, near enough.
+    pub fn memory(&self) -> usize {
+        let place = |place: &Option<Box<Place>>| place.as_ref().map_or(0, |place| place.memory());
+        place(&self.runs) + place(&self.said)
+    }
+
     /// By reference.
     pub fn end(&self) -> End<'_> {
         End {

@@ -29,6 +29,7 @@ pub mod named;
 pub mod route;
 pub mod show;
 pub mod sorter;
+mod talk;
 pub mod text;
 mod write;
 

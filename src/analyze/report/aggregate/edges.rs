@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
+use super::counts::same_name;
 use super::rows::{RowId, Rows};
-use super::same_name;
 use super::stats::{Facts, Stats, add};
 use crate::analyze::owner::OwnedEnd;
 use crate::analyze::report::model::{Edge, EdgeFigures};

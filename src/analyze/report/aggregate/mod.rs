@@ -6,6 +6,7 @@
 
 mod cache;
 mod connections;
+mod counts;
 mod detail;
 mod edges;
 mod endpoints;
@@ -31,6 +32,7 @@ pub use groups::{By, Sort};
 pub(super) use rate::STEPS;
 pub(super) use timeline::axis;
 
+use counts::{bump, count_name, named, ranked};
 use detail::Sums;
 use edges::{Edges, UNKNOWN_KIND};
 use endpoints::Endpoints;
@@ -463,43 +465,4 @@ fn input(input: super::InputTotals) -> Input {
 fn finding(key: FindingKey) -> Finding {
     let (connection, packet, direction, text, client, server) = key;
     Finding { connection, packet, direction, client, server, text }
-}
-
-/// Whether two names are equal: mostly they are one constant, and its address
-/// says so at once.
-#[inline]
-fn same_name(a: &'static str, b: &'static str) -> bool {
-    std::ptr::eq(a, b) || a == b
-}
-
-/// Counts a name, of which there are few.
-#[inline]
-fn count_name(counts: &mut Vec<(&'static str, u64)>, name: &'static str, times: u64) {
-    match counts.iter_mut().find(|(known, _)| same_name(known, name)) {
-        Some((_, count)) => *count += times,
-        None => counts.push((name, times)),
-    }
-}
-
-fn bump<const N: usize>(counts: &mut [u64; N], index: usize) {
-    if let Some(count) = counts.get_mut(index) {
-        *count += 1;
-    }
-}
-
-fn named<const N: usize>(names: [&'static str; N], counts: [u64; N]) -> Vec<Named> {
-    names.into_iter().zip(counts).map(|(name, count)| Named::new(name, count)).collect()
-}
-
-/// Most frequent first, the same count by name; names that come twice are
-/// added up.
-fn ranked<S: Into<String>>(counts: impl IntoIterator<Item = (S, u64)>) -> Vec<Named> {
-    let mut sums = BTreeMap::new();
-    for (name, count) in counts {
-        add(sums.entry(name.into()).or_default(), count);
-    }
-    let mut list: Vec<_> = sums.into_iter().map(|(name, count)| Named { name, count }).collect();
-    // Stable: the same count stays in the order of names.
-    list.sort_by_key(|named| std::cmp::Reverse(named.count));
-    list
 }
