@@ -71,7 +71,7 @@ impl Process {
 }
 
 /// A value without its percent-encoding (RFC 3986 section 2.1); None if empty.
-fn text(value: &str) -> Option<String> {
+pub(super) fn text(value: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = value.as_bytes();
     while let Some((&byte, after)) = rest.split_first()
@@ -247,6 +247,7 @@ mod tests {
             file: 0,
             section: 0,
             application: application.map(Arc::from),
+            notes: None,
             name: Some(name.to_owned()),
             description: Some(description.to_owned()),
             link: LinkType(1),

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use crate::analyze::join::Joined;
 use crate::analyze::owner::Process;
 use crate::analyze::report::Item;
 use crate::analyze::report::sorter::SortKey;
@@ -30,6 +31,8 @@ pub struct Watched {
     pub comment: Option<Box<str>>,
     /// The client's process and the server's, where the capture says them.
     pub processes: [Option<Box<Process>>; 2],
+    /// What is known of it since both its ends were seen.
+    pub joined: Option<Box<Joined>>,
 }
 
 impl Watched {
@@ -45,6 +48,7 @@ impl Watched {
             interface: item.interface.map(Box::from),
             comment: item.comment.map(Box::from),
             processes: [process(item.client_process), process(item.server_process)],
+            joined: item.joined.cloned().map(Box::new),
         }
     }
 
@@ -61,6 +65,7 @@ impl Watched {
             comment: self.comment.as_deref(),
             client_process: client.as_deref(),
             server_process: server.as_deref(),
+            joined: self.joined.as_deref(),
         }
     }
 

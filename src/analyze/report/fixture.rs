@@ -106,6 +106,7 @@ impl Placed {
             comment: (self.index == 2).then_some("say \"hi\"\nagain"),
             client_process: (self.connection == 2).then(curl),
             server_process: (self.index == 3).then(nginx),
+            joined: None,
         }
     }
 }

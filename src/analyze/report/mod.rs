@@ -49,6 +49,7 @@ pub(in crate::analyze) use text::{escape, must_be_spelled};
 pub use write::text_of;
 
 use crate::analyze::filter::{Filter, Selection, Window};
+use crate::analyze::join::{JoinTotals, Joined};
 use crate::analyze::owner::Process;
 use crate::analyze::transaction::Transaction;
 use crate::pcap::Damage;
@@ -132,6 +133,8 @@ pub struct Item<'a> {
     pub client_process: Option<&'a Process>,
     /// The server's process, where the capture says it.
     pub server_process: Option<&'a Process>,
+    /// What is known of it since both its ends were seen, on two nodes.
+    pub joined: Option<&'a Joined>,
 }
 
 impl Item<'_> {
@@ -228,6 +231,8 @@ pub struct CaptureTotals {
     pub interrupted: bool,
     /// What was reported of it; None where that is all.
     pub filter: Option<FilterTotals>,
+    /// What joining recordings of several nodes came to; None where none was.
+    pub joined: Option<JoinTotals>,
 }
 
 /// A bound in time as the user wrote it, and as a time where that is known.

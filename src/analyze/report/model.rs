@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Serialize, Serializer};
 
 use super::detail::{Detail, EndpointDetail};
+use crate::analyze::join::JoinTotals;
 use crate::time::Timestamp;
 
 /// Version of the layout; raised when a name changes its meaning or goes.
@@ -29,6 +30,9 @@ pub struct Report {
     pub loss: Loss,
     /// Which transactions are reported; null where all are.
     pub filter: Option<Filtered>,
+    /// What joining recordings of several nodes came to; not there where there are not several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined: Option<JoinTotals>,
     /// TCP connections.
     pub flows: Flows,
     /// All transactions together.
