@@ -86,7 +86,7 @@ impl Process {
 }
 
 /// A value without its percent-encoding (RFC 3986 section 2.1); None if empty.
-fn text(value: &str) -> Option<String> {
+pub(super) fn text(value: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = value.as_bytes();
     while let Some((&byte, after)) = rest.split_first()
@@ -167,7 +167,11 @@ impl Registry {
         let (true, Some(name)) = (interface.is_recording(), &interface.name) else { return };
         let description = interface.description.as_deref().unwrap_or_default();
         let process = Process::read(description);
-        let place = Place::read(description);
+        let mut place = Place::read(description);
+        if let Some(place) = &mut place {
+            // A process runs on the node of who recorded it.
+            place.node = place.node.take().or_else(|| node_of(interface));
+        }
         let local = (process.is_some() || place.is_some()).then(|| {
             let id = process.as_ref().and_then(|process| process.container.as_ref());
             let known = id.and_then(|id| self.containers.get(id)).cloned();
@@ -242,6 +246,12 @@ impl Registry {
             }
         }
     }
+}
+
+/// The node that an interface's section was recorded on.
+fn node_of(interface: &Interface) -> Option<String> {
+    let mut notes = interface.notes.iter().flat_map(|notes| notes.iter());
+    place::name_of(notes.find_map(|note| note.strip_prefix("perisco.node="))?)
 }
 
 /// Takes what is said of where an end of the connection runs, one note for all of a packet
@@ -361,6 +371,11 @@ impl Owners {
         let first = of_side.next()?;
         let last = of_side.take_while(|change| change.packet <= packet).last();
         last.unwrap_or(first).process.as_deref()
+    }
+
+    /// Whether a process of the recorder's host is known to own the end.
+    pub fn has_owner(&self, side: Side) -> bool {
+        self.at(side, u64::MAX).is_some()
     }
 
     /// All that is known of the end when packet number `packet` came, as far as it was

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use crate::analyze::join::Joined;
 use crate::analyze::owner::OwnedEnd;
 use crate::analyze::report::Item;
 use crate::analyze::report::sorter::SortKey;
@@ -30,6 +31,8 @@ pub struct Watched {
     pub comment: Option<Box<str>>,
     /// What the capture says of the client's end and of the server's.
     pub ends: [OwnedEnd; 2],
+    /// What is known of it since both its ends were seen.
+    pub joined: Option<Box<Joined>>,
 }
 
 impl Watched {
@@ -44,6 +47,7 @@ impl Watched {
             interface: item.interface.map(Box::from),
             comment: item.comment.map(Box::from),
             ends: [item.client_end.to_owned(), item.server_end.to_owned()],
+            joined: item.joined.cloned().map(Box::new),
         }
     }
 
@@ -60,6 +64,7 @@ impl Watched {
             comment: self.comment.as_deref(),
             client_end: client.end(),
             server_end: server.end(),
+            joined: self.joined.as_deref(),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod contradict;
 #[cfg(feature = "record")]
 pub mod live;
 pub mod model;
+pub mod nodes;
 pub mod recording;
 pub mod shop;
 pub mod streams;

@@ -202,7 +202,7 @@ fn of_namespace(value: &str) -> Option<Workload> {
 }
 
 /// A name without its percent-encoding, bounded; None if empty.
-fn name_of(value: &str) -> Option<String> {
+pub(super) fn name_of(value: &str) -> Option<String> {
     let mut name = text(value)?;
     let end = name.floor_char_boundary(NAME_BYTES);
     name.truncate(end);
@@ -401,6 +401,21 @@ pub struct OwnedEnd {
 }
 
 impl OwnedEnd {
+    /// With what another copy of the same end says besides: what this one knows of the
+    /// process and of the connection comes first.
+    pub fn or(self, other: Self) -> Self {
+        let said = match (self.said, other.said) {
+            (Some(own), Some(other)) => Some(Box::new(other.and_later(&own))),
+            (own, other) => own.or(other),
+        };
+        // Both of one copy: a process and where it runs belong together.
+        let (process, runs) = match (&self.process, &self.runs) {
+            (None, None) => (other.process, other.runs),
+            _ => (self.process, self.runs),
+        };
+        Self { process, runs, said }
+    }
+
     /// Bytes of memory held, near enough.
     pub fn memory(&self) -> usize {
         let place = |place: &Option<Box<Place>>| place.as_ref().map_or(0, |place| place.memory());

@@ -6,6 +6,7 @@ fn interface(application: Option<&str>, name: &str, description: &str) -> Interf
         file: 0,
         section: 0,
         application: application.map(Arc::from),
+        notes: None,
         name: Some(name.to_owned()),
         description: Some(description.to_owned()),
         link: LinkType(1),

@@ -106,6 +106,7 @@ impl Placed {
             comment: (self.index == 2).then_some("say \"hi\"\nagain"),
             client_end: End::of((self.connection == 2).then(curl)),
             server_end: End::of((self.index == 3).then(nginx)),
+            joined: None,
         }
     }
 }
@@ -280,6 +281,7 @@ pub fn capture() -> CaptureTotals {
         names: [("10.0.0.2".parse().unwrap(), "api".to_owned())].into(),
         interrupted: false,
         filter: None,
+        joined: None,
     }
 }
 

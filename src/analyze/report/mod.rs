@@ -53,6 +53,7 @@ pub(in crate::analyze) use text::{escape, must_be_spelled};
 pub use write::text_of;
 
 use crate::analyze::filter::{Filter, Selection, Window};
+use crate::analyze::join::{JoinTotals, Joined};
 use crate::analyze::owner::{End, OwnedEnd};
 use crate::analyze::transaction::Transaction;
 use crate::pcap::Damage;
@@ -138,6 +139,8 @@ pub struct Item<'a> {
     pub client_end: End<'a>,
     /// The same of the server's.
     pub server_end: End<'a>,
+    /// What is known of it since both its ends were seen, on two nodes.
+    pub joined: Option<&'a Joined>,
 }
 
 impl Item<'_> {
@@ -236,6 +239,8 @@ pub struct CaptureTotals {
     pub interrupted: bool,
     /// What was reported of it; None where that is all.
     pub filter: Option<FilterTotals>,
+    /// What joining recordings of several nodes came to; None where none was.
+    pub joined: Option<JoinTotals>,
 }
 
 /// A bound in time as the user wrote it, and as a time where that is known.

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::detail::{Detail, EndpointDetail};
 pub use super::talk::{Party, Talk};
+use crate::analyze::join::JoinTotals;
 use crate::time::Timestamp;
 
 /// Version of the layout; raised when a name changes its meaning or goes.
@@ -30,6 +31,9 @@ pub struct Report {
     pub loss: Loss,
     /// Which transactions are reported; null where all are.
     pub filter: Option<Filtered>,
+    /// What joining recordings of several nodes came to; not there where there are not several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined: Option<JoinTotals>,
     /// TCP connections.
     pub flows: Flows,
     /// All transactions together.

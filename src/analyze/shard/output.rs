@@ -1,6 +1,6 @@
 //! What flows have finished, on its way into lines, events and tables.
 
-use super::{LogEvent, Pending, Run, Shard, TransactionLines, notes};
+use super::{LogEvent, Pending, Run, Shard, TransactionLines, joining, notes};
 use crate::analyze::decode::{Direction, Event, Finished};
 use crate::analyze::flow::table::FlowId;
 use crate::analyze::flow::{Flow, SegmentRef};
@@ -60,7 +60,12 @@ impl Shard {
             return self.pending.push(Pending { flow: id, index, packet, finished });
         }
         let item = item(flow, index, packet, &finished, run);
-        if run.options.filter.is_all() || self.selection.count(run.options.filter.decide(&item)) {
+        if let Some(told) = self.told.as_mut().filter(|_| flow.key.point() > 0) {
+            let client = if finished.swapped { flow.guess.other() } else { flow.guess };
+            told.push(joining::transaction(flow, client, &item));
+        } else if run.options.filter.is_all()
+            || self.selection.count(run.options.filter.decide(&item))
+        {
             report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
             if run.options.watched {
                 self.watched.push(Watched::new(&item));
@@ -145,7 +150,10 @@ impl Shard {
             }
             let item = item(flow, waits.index, waits.packet, &waits.finished, run);
             let filter = &run.options.filter;
-            if filter.is_all() || self.selection.count(filter.decide(&item)) {
+            if let Some(told) = self.told.as_mut().filter(|_| flow.key.point() > 0) {
+                let client = if waits.finished.swapped { flow.guess.other() } else { flow.guess };
+                told.push(joining::transaction(flow, client, &item));
+            } else if filter.is_all() || self.selection.count(filter.decide(&item)) {
                 report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
                 if run.options.watched {
                     self.watched.push(Watched::new(&item));
@@ -169,7 +177,8 @@ impl Shard {
     /// Removes a connection that is over and adds up what it came to.
     pub(super) fn total(&mut self, id: FlowId) {
         if let Some(mut flow) = self.table.remove(id) {
-            self.aggregate.add_flow(&totals(&mut flow, self.edges[1]));
+            let said = self.edges[1];
+            joining::tell_totals(&mut self.aggregate, &mut self.told, &mut flow, said);
             self.table.recycle(flow);
         }
     }
@@ -216,11 +225,13 @@ fn item<'a>(
         comment: notes::comment_of(flow, &finished.transaction),
         client_end: flow.owners.end(client, packet, said),
         server_end: flow.owners.end(client.other(), packet, said),
+        joined: None,
     }
 }
 
+/// Adds what is reported to tables and lines.
 #[inline]
-fn report_item(
+pub fn report_item(
     item: &Item<'_>,
     options: &Options,
     aggregate: &mut Aggregate,

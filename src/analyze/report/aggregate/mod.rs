@@ -29,6 +29,7 @@ use std::net::SocketAddr;
 pub use edges::EDGES;
 pub use endpoints::ENDPOINTS;
 pub use groups::{By, Sort};
+pub(in crate::analyze) use latency::{Latency, Value as LatencyValue};
 pub(super) use rate::STEPS;
 pub(super) use timeline::axis;
 
@@ -364,6 +365,7 @@ impl Aggregate {
             interrupted: capture.interrupted,
             loss,
             filter: capture.filter.map(filtered),
+            joined: capture.joined,
             flows: Flows { kinds: ranked(self.kinds), ..self.flows },
             transactions: Totals {
                 figures: all.figures(span_ns),

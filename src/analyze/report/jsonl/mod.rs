@@ -9,10 +9,12 @@ mod lines;
 mod names;
 
 use super::write::{
-    TIME, push_json, push_json_or_null, push_json_text, push_number, push_u64, quoted_time,
+    TIME, push_address, push_json, push_json_or_null, push_json_text, push_number, push_u64,
+    quoted_time,
 };
 use super::{Item, Parts};
 use crate::analyze::fields::{Field, Fields};
+use crate::analyze::join::{Joined, Split};
 use crate::analyze::owner::Process;
 use crate::analyze::transaction::{Grpc, Message, Transaction, Value};
 use crate::time::Timestamp;
@@ -55,7 +57,49 @@ pub fn write(item: &Item<'_>, parts: Parts, out: &mut Vec<u8>) {
     if parts.bodies {
         bodies::write(transaction, out);
     }
+    if let Some(joined) = item.joined {
+        write_joined(joined, out);
+    }
     out.extend_from_slice(b"}\n");
+}
+
+/// Appends what is known since both ends were seen.
+#[cold]
+fn write_joined(joined: &Joined, out: &mut Vec<u8>) {
+    let [client, server] = &joined.nodes;
+    for (name, node) in
+        [(&b",\"joined\":{\"client_node\":"[..], client), (b",\"server_node\":", server)]
+    {
+        out.extend_from_slice(name);
+        push_json(out, node.as_bytes());
+    }
+    out.extend_from_slice(b",\"by\":");
+    push_json(out, joined.by.name().as_bytes());
+    let ends = [joined.server_as_seen, joined.client_as_seen];
+    for (name, end) in
+        [&b",\"server_as_seen\":\""[..], b"\",\"client_as_seen\":\""].into_iter().zip(ends)
+    {
+        out.extend_from_slice(name);
+        push_address(out, end);
+    }
+    out.push(b'"');
+    let split = |pick: fn(&Split) -> u64| joined.split.as_ref().map(pick);
+    let times: [(&[u8], _); 4] = [
+        (b",\"request_ns\":", split(|split| split.request_ns)),
+        (b",\"server_ns\":", split(|split| split.server_ns)),
+        (b",\"response_ns\":", split(|split| split.response_ns)),
+        (b",\"error_ns\":", split(|split| split.error_ns)),
+    ];
+    for (name, nanos) in times {
+        out.extend_from_slice(name);
+        push_number(out, nanos);
+    }
+    out.extend_from_slice(b",\"offset_ns\":");
+    match &joined.split {
+        Some(split) => out.extend_from_slice(split.offset_ns.to_string().as_bytes()),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.push(b'}');
 }
 
 /// Room for a line without headers: no need to grow the buffer within it.

@@ -39,18 +39,18 @@ impl Page {
         Self { style, text: String::new() }
     }
 
-    fn line(&mut self, paint: Option<Paint>, text: &str) {
+    pub(super) fn line(&mut self, paint: Option<Paint>, text: &str) {
         self.style.push(paint, text, &mut self.text);
         self.text.push('\n');
     }
 
-    fn title(&mut self, title: &str) {
+    pub(super) fn title(&mut self, title: &str) {
         self.text.push('\n');
         self.line(Some(Paint::Bold), title);
     }
 
     /// A label and a text that is broken between words where it is long.
-    fn fact(&mut self, label: &str, text: &str, paint: Option<Paint>) {
+    pub(super) fn fact(&mut self, label: &str, text: &str, paint: Option<Paint>) {
         let room = self.style.width.saturating_sub(LABEL + 2);
         for (index, part) in wrap(text, room).iter().enumerate() {
             let label = if index == 0 { label } else { "" };
@@ -59,7 +59,7 @@ impl Page {
         }
     }
 
-    fn table(&mut self, table: Table) {
+    pub(super) fn table(&mut self, table: Table) {
         table.render(self.style, &mut self.text);
     }
 
