@@ -259,6 +259,48 @@ fn the_same_for_any_number_of_threads(capture: &[u8]) {
     }
 }
 
+/// A connection seen on two nodes, each of which names its own end and knows something of
+/// the other.
+#[test]
+fn both_nodes_name_the_ends_of_what_they_have_seen_together() {
+    let conversation = conversation("10.0.0.1:40000", 0, 2);
+    let file = |node: &str, process: [&str; 2], says: &[&str], side: usize| {
+        let mut recording = Recording::of_node(node, &format!("boot-of-{node}"));
+        recording.interface(process[0], process[1]);
+        for (index, (packet, way)) in shop::packets(&conversation).into_iter().enumerate() {
+            let way = if way == side { Way::Outbound } else { Way::Inbound };
+            recording.packet(0, &packet, way, if index == 0 { says } else { &[] });
+        }
+        recording.bytes
+    };
+    let client = [
+        &format!("client={}", shop::FRONTEND[0]),
+        "server.service=shop/checkout",
+        "server.by=address",
+    ];
+    let server = [
+        &format!("server={}", shop::CHECKOUT[0]),
+        "client.pod=shop/frontend-5c9d-abcde",
+        "client.by=address",
+    ];
+    let inputs = vec![
+        in_memory("a", file("worker-1", shop::FRONTEND, &client, 0)),
+        in_memory("b", file("worker-2", shop::CHECKOUT, &server, 1)),
+    ];
+    let bytes = analyze(inputs, &options(Format::Jsonl, 2)).bytes;
+    let all = lines(&bytes);
+    assert_eq!(all.len(), 2, "{all:?}");
+    for one in &all {
+        assert!(one["joined"].is_object(), "{one}");
+        let [client, server] = ["client", "server"].map(|end| &one["names"][end]);
+        let is = |end: &Value| ["workload", "node", "by"].map(|name| end[name].clone());
+        assert_eq!(is(client), [json!("shop/frontend"), json!("worker-1"), json!("cgroup")]);
+        assert_eq!(is(server), [json!("shop/checkout"), json!("worker-2"), json!("cgroup")]);
+        assert_eq!(server["service"], "shop/checkout");
+        assert_eq!(one["process"]["server"]["comm"], "checkout");
+    }
+}
+
 /// Connections in all shards, and names that come while they are open: of the container of
 /// all servers, and in comments.
 #[test]

@@ -34,8 +34,9 @@ pub struct Feeder {
     interfaces: Vec<Interface>,
     links: Vec<Link>,
     registry: Registry,
-    /// Points of observation, where several are joined.
-    points: Option<Points>,
+    points: Points,
+    /// Whether what several points have seen is joined: then they are in the keys of flows.
+    joins: bool,
 }
 
 impl Feeder {
@@ -52,7 +53,8 @@ impl Feeder {
             interfaces: Vec::new(),
             links: Vec::new(),
             registry: Registry::default(),
-            points,
+            joins: points.is_some(),
+            points: points.unwrap_or_default(),
         }
     }
 
@@ -187,7 +189,8 @@ impl Feeder {
         self.totals.damage.append(&mut batch.damage);
         for interface in &batch.interfaces {
             self.registry.describe(self.interfaces.len() as u32, interface);
-            let point = self.points.as_mut().map_or(0, |points| points.of(interface));
+            let point = self.points.of(interface);
+            let point = if self.joins { point } else { 0 };
             self.links.push(Link { kind: interface.link, point });
             self.interfaces.push(interface.clone());
         }
@@ -240,9 +243,9 @@ impl Feeder {
         &self.interfaces
     }
 
-    /// The points of observation that are joined, by number.
-    pub fn points(&self) -> Option<&Points> {
-        self.points.as_ref()
+    /// Points of observation in the input that are not joined, where these are several; else 0.
+    pub fn unjoined(&self) -> usize {
+        if self.joins || self.points.len() < 2 { 0 } else { self.points.len() }
     }
 
     /// All that was counted, once everything is read.

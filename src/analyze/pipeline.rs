@@ -46,6 +46,8 @@ pub struct Analysis {
     pub report: Report,
     /// Lines that came out after later ones.
     pub late_lines: u64,
+    /// Nodes that recorded the input, where these are several and were not joined; else 0.
+    pub unjoined: usize,
 }
 
 /// Hooks of the caller.
@@ -113,6 +115,7 @@ fn run_for(
     };
     let Pipeline { feeder, outlet, .. } = pipeline;
     let (late_lines, joined) = outlet.finish(&end)?;
+    let unjoined = feeder.unjoined();
     let mut totals = feeder.finish();
     let mut aggregate = options.aggregate();
     let mut selection = Selection::default();
@@ -131,7 +134,7 @@ fn run_for(
         totals.joined = Some(joined.totals);
     }
     totals.filter = FilterTotals::of(&options.filter, selection);
-    Ok(Analysis { report: aggregate.finish(totals), late_lines })
+    Ok(Analysis { report: aggregate.finish(totals), late_lines, unjoined })
 }
 
 struct Pipeline<'a, 'w> {

@@ -14,14 +14,16 @@ pub const MS: i64 = 1_000_000;
 /// How long a packet is under way, unless it is said.
 pub const DELAY: i64 = 200_000;
 
+/// A packet: the true time, the interface, its way, its bytes, its comments.
+type Recorded = (i64, u32, Way, Vec<u8>, Vec<String>);
+
 /// A node and what it has recorded.
 #[derive(Clone)]
 pub struct Node {
     pub name: String,
     /// Its clock minus the true time.
     pub skew: i64,
-    /// With the true time.
-    packets: Vec<(i64, u32, Way, Vec<u8>, Vec<String>)>,
+    packets: Vec<Recorded>,
     interfaces: Vec<[String; 2]>,
 }
 

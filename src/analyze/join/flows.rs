@@ -11,7 +11,7 @@ use std::hash::Hash;
 use std::net::SocketAddr;
 
 use super::held::Held;
-use super::{By, Seen};
+use super::{By, Seen, WAIT_NANOS};
 use crate::analyze::report::FlowTotals;
 
 /// How far what two flows have reached may be apart where addresses have to prove that
@@ -101,7 +101,9 @@ impl Flows {
         if let Some(same) = same.filter(|same| !same.is_empty()) {
             // One that has the numbers already, here or there, makes it doubtful.
             return match same.as_slice() {
-                [one] if self.is_free(*one, seen.point) => Ok(Some((*one, By::Sequence))),
+                [one] if self.is_free(*one, seen.point) && self.began_with(*one, seen) => {
+                    Ok(Some((*one, By::Sequence)))
+                }
                 _ => Err(()),
             };
         }
@@ -128,6 +130,13 @@ impl Flows {
         state.is_some_and(|state| state.seen.point != point && state.partner.is_none())
     }
 
+    /// Whether a flow began when this one did, as far as clocks may be apart.
+    fn began_with(&self, number: u64, seen: &Seen) -> bool {
+        let first = self.flows.get(&number).and_then(|state| state.seen.first);
+        let apart = first.zip(seen.first).map(|(one, other)| one.since(other).saturating_abs());
+        apart.is_none_or(|apart| apart <= WAIT_NANOS)
+    }
+
     /// A flow.
     pub fn get(&self, number: u64) -> Option<&State> {
         self.flows.get(&number)
@@ -136,11 +145,6 @@ impl Flows {
     /// The same, to change it.
     pub fn get_mut(&mut self, number: u64) -> Option<&mut State> {
         self.flows.get_mut(&number)
-    }
-
-    /// All of them, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &State> {
-        self.flows.values()
     }
 
     /// Numbers of all of them, ascending.

@@ -112,14 +112,8 @@ impl Held {
         Some(watched)
     }
 
-    /// Takes the first.
-    pub fn take_first(&mut self) -> Option<Box<Watched>> {
-        let number = *self.waiting.first_key_value()?.0;
-        self.take(number)
-    }
-
-    /// Those that wait.
-    pub fn iter(&self) -> impl Iterator<Item = &Watched> {
-        self.waiting.values().map(|watched| &**watched)
+    /// The number of the first.
+    pub fn first(&self) -> Option<u64> {
+        self.waiting.first_key_value().map(|(number, _)| *number)
     }
 }

@@ -1,5 +1,6 @@
 //! What shards tell of flows at several points, made one.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::size_of;
 
@@ -16,6 +17,12 @@ use crate::time::Timestamp;
 
 /// What a flow takes besides what waits, about, in bytes.
 const FLOW_BYTES: usize = 512 + size_of::<FlowTotals>();
+
+/// What a transaction that waits takes besides itself, about, in bytes: its places in lists.
+const WAIT_COST: usize = 256;
+
+/// Entries of the list of what waits that may be of what waits no more, beside as many again.
+const STALE_WAITS: usize = 4096;
 
 /// Something that waits, until when.
 struct Wait {
@@ -48,9 +55,15 @@ pub struct Joiner {
     waits: VecDeque<Wait>,
     /// Transactions that came.
     came: u64,
+    /// Transactions that wait for their copy.
+    held: usize,
     /// Bytes of what waits.
     memory: usize,
     limit: usize,
+    /// Starts of transactions that wait for whatever, and how many have each.
+    starts: BTreeMap<Timestamp, usize>,
+    /// When windows were last looked at.
+    looked: i64,
     between: BTreeMap<[u16; 2], Between>,
     links: BTreeMap<[u16; 2], LinkSums>,
     counts: Counts,
@@ -68,8 +81,11 @@ impl Joiner {
             flows: Flows::default(),
             waits: VecDeque::new(),
             came: 0,
+            held: 0,
             memory: 0,
             limit: WAIT_BYTES,
+            starts: BTreeMap::new(),
+            looked: i64::MIN,
             between: BTreeMap::new(),
             links: BTreeMap::new(),
             counts: Counts::default(),
@@ -83,6 +99,22 @@ impl Joiner {
     pub fn bounded(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
+
+    /// Bytes of what waits.
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Flows that are known.
+    #[cfg(test)]
+    pub fn known(&self) -> usize {
+        self.flows.numbers().len()
+    }
+
+    /// What each of them takes.
+    #[cfg(test)]
+    pub const FLOW: usize = FLOW_BYTES;
 
     /// Takes what a round has told, in any order; `now` is the latest time seen.
     pub fn take(&mut self, told: &mut Vec<Told>, now: Option<Timestamp>) {
@@ -112,10 +144,28 @@ impl Joiner {
 
     /// The start of the earliest transaction that waits.
     pub fn watermark(&self) -> Option<Timestamp> {
-        let held = self.flows.iter().flat_map(|flow| flow.held.iter());
-        let timed = self.between.values().flat_map(|between| between.timed.values().flatten());
-        let all = held.chain(timed.map(|timed| &*timed.watched));
-        all.filter_map(|watched| watched.transaction.rank()).min()
+        self.starts.keys().next().copied()
+    }
+
+    /// A transaction waits from now on.
+    fn comes(&mut self, watched: &Watched) {
+        self.memory += watched.memory() + WAIT_COST;
+        if let Some(start) = watched.transaction.rank() {
+            *self.starts.entry(start).or_default() += 1;
+        }
+    }
+
+    /// A transaction waits no more.
+    fn goes(&mut self, watched: &Watched) {
+        self.memory = self.memory.saturating_sub(watched.memory() + WAIT_COST);
+        if let Some(start) = watched.transaction.rank()
+            && let Entry::Occupied(mut many) = self.starts.entry(start)
+        {
+            *many.get_mut() -= 1;
+            if *many.get() == 0 {
+                many.remove();
+            }
+        }
     }
 
     /// What it came to.
@@ -223,25 +273,41 @@ impl Joiner {
     }
 
     fn hold(&mut self, number: u64, watched: Box<Watched>, until: i64) {
-        let Some(state) = self.flows.get_mut(number) else { return };
+        let Some(state) = self.flows.get(number) else { return };
         // One before it that has its name has waited for a copy that will not come.
         let before = state.held.same(&watched.transaction);
-        self.came += 1;
-        self.memory += watched.memory();
+        let before = before.and_then(|before| self.take_held(number, before));
+        self.comes(&watched);
+        (self.came, self.held) = (self.came + 1, self.held + 1);
         let came = self.came;
-        let before = before.and_then(|before| state.held.take(before));
-        state.held.keep(came, watched);
+        if let Some(state) = self.flows.get_mut(number) {
+            state.held.keep(came, watched);
+        }
         self.waits.push_back(Wait { until, flow: number, transaction: Some(came) });
         if let Some(before) = before {
-            self.memory = self.memory.saturating_sub(before.memory());
             self.release(number, before);
         }
+        self.drop_stale_waits();
     }
 
     fn take_held(&mut self, flow: u64, number: u64) -> Option<Box<Watched>> {
         let watched = self.flows.get_mut(flow)?.held.take(number)?;
-        self.memory = self.memory.saturating_sub(watched.memory());
+        self.held -= 1;
+        self.goes(&watched);
         Some(watched)
+    }
+
+    /// Forgets until when something waits that has gone: nearly all goes long before.
+    fn drop_stale_waits(&mut self) {
+        if self.waits.len() > STALE_WAITS + 2 * self.held {
+            let flows = &self.flows;
+            self.waits.retain(|wait| {
+                flows.get(wait.flow).is_some_and(|flow| match wait.transaction {
+                    Some(number) => flow.held.get(number).is_some(),
+                    None => flow.partner.is_none(),
+                })
+            });
+        }
     }
 
     /// Lets a transaction go without a copy.
@@ -310,7 +376,8 @@ impl Joiner {
         let low = if low_first { timed.client } else { timed.server };
         let own = pair::bounds(timed.client, timed.server);
         let Some(window) = low.first().map(window_of) else { return self.done(timed, None) };
-        let between = self.between.entry([client.min(server), client.max(server)]).or_default();
+        let key = [client.min(server), client.max(server)];
+        let between = self.between.entry(key).or_default();
         if between.clocks.is_over(window) {
             return self.done(timed, None);
         }
@@ -319,7 +386,8 @@ impl Joiner {
         // By itself impossible: a clock was set, or times are not what they say.
         let counts = short && bounds.low <= bounds.high;
         between.clocks.add(window, counts.then_some(bounds));
-        self.memory += timed.watched.memory();
+        self.comes(&timed.watched);
+        let between = self.between.entry(key).or_default();
         between.timed.entry(window).or_default().push(timed);
     }
 
@@ -361,9 +429,9 @@ impl Joiner {
     }
 
     fn release_all(&mut self, number: u64) {
-        while let Some(watched) = self.flows.get_mut(number).and_then(|flow| flow.held.take_first())
+        while let Some(first) = self.flows.get(number).and_then(|flow| flow.held.first())
+            && let Some(watched) = self.take_held(number, first)
         {
-            self.memory = self.memory.saturating_sub(watched.memory());
             self.let_out(number, watched);
         }
     }
@@ -402,7 +470,11 @@ impl Joiner {
         while let Some(wait) = self.waits.pop_front_if(|wait| wait.until <= now) {
             self.give_up(&wait);
         }
-        self.end_windows(now);
+        // There may be many pairs of points, and rounds are short.
+        if now >= self.looked.saturating_add(WINDOW_NANOS / 4) {
+            self.looked = now;
+            self.end_windows(now);
+        }
     }
 
     /// Lets go what waits, if it still does.
@@ -439,7 +511,7 @@ impl Joiner {
         };
         between.clocks.end_first();
         for timed in between.timed.remove(&window).unwrap_or_default() {
-            self.memory = self.memory.saturating_sub(timed.watched.memory());
+            self.goes(&timed.watched);
             self.done(timed, Some(window));
         }
         true

@@ -20,6 +20,8 @@ mod joiner;
 mod joining;
 mod pair;
 mod point;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -59,7 +59,7 @@ impl Points {
         interface.notes.as_ref().map_or(0, |notes| self.number(notes))
     }
 
-    fn number(&self, notes: &SectionNotes) -> u16 {
+    pub(super) fn number(&self, notes: &SectionNotes) -> u16 {
         let Some(point) = Point::of(notes) else { return 0 };
         let mut points = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let known = points.iter().position(|known| *known == point);

@@ -279,6 +279,13 @@ fn verdict(analysis: &Analysis, options: &Options, cut_short: bool) -> Ended {
     if !options.formats.has_summary() {
         eprint!("{}{}", text::missing(report), text::filtered(report));
     }
+    if analysis.unjoined > 0 && options.join {
+        eprintln!(
+            "perisco: recordings of {} nodes on a stream or in one file are not joined: what two of \
+             them saw is there twice",
+            analysis.unjoined
+        );
+    }
     if analysis.late_lines > 0 {
         eprintln!(
             "perisco: {} transactions came out after later ones (long-running on a live stream)",
