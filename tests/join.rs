@@ -435,7 +435,17 @@ fn the_command_joins_files_unless_told_not_to() {
     ] {
         assert!(ran.out.contains(line), "{line:?} is missing:\n{}", ran.out);
     }
+    let shown = common::command::run(&["show", &paths[0], &paths[1], "1.3"], b"");
+    let expected = format!("node-a → node-b, called {SERVICE}");
+    assert!(shown.out.contains(&expected), "{}{}", shown.out, shown.err);
+    assert!(shown.out.contains("request 3"), "{}", shown.out);
+    assert!(shown.out.contains(", server 2.50 ms, response 3"), "{}", shown.out);
     let apart = common::command::analyze(&["--join", "off", &paths[0], &paths[1]], b"");
     assert!(apart.out.contains("50 transactions in "), "{}", apart.out);
     assert!(!apart.out.contains("Across nodes"));
+    assert_eq!(apart.err, "");
+    // A stream is not joined, which is said.
+    let both: Vec<u8> = nodes.iter().flat_map(Node::file).collect();
+    let stream = common::command::analyze(&["-"], &both);
+    assert!(stream.err.contains("recordings of 2 nodes on a stream"), "{}", stream.err);
 }

@@ -57,7 +57,7 @@ fn copy(seen: &Seen, seq: u32, at: i64, parts: [bool; 2], status: u16) -> Told {
         index: u64::from(seq) + u64::from(!parts[0]),
         interface: None,
         comment: None,
-        processes: [None, None],
+        ends: Default::default(),
         joined: None,
     };
     Told { seen: *seen, what: What::Transaction(Box::new(watched)) }
@@ -81,6 +81,7 @@ fn over(seen: &Seen) -> Told {
         reset: false,
         duplicates: 0,
         processes: [Vec::new(), Vec::new()],
+        ends: Default::default(),
         anomalies: Vec::new(),
         findings: Vec::new(),
     };

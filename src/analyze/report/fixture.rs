@@ -259,7 +259,6 @@ pub fn flows() -> Vec<FlowTotals> {
 /// The capture of [`everything`]: damaged, with drops.
 pub fn capture() -> CaptureTotals {
     CaptureTotals {
-        joined: None,
         inputs: vec![
             InputTotals { name: "a.pcapng.zst".to_owned(), format: "pcapng (zstd)".to_owned() },
             InputTotals { name: "evil\x1b[2J.pcap".to_owned(), format: "pcap".to_owned() },

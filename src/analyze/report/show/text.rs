@@ -8,6 +8,7 @@ use crate::analyze::body::Rendered;
 use crate::analyze::body::proto::status_details;
 use crate::analyze::decode::Direction;
 use crate::analyze::fields::{Field, Fields};
+use crate::analyze::join::Joined;
 use crate::analyze::kept::Kept;
 use crate::analyze::owner::{End, Process};
 use crate::analyze::report::text::style::{Paint, Style};
@@ -96,6 +97,9 @@ impl Page<'_, '_> {
         let [client, server] = &watched.ends;
         self.end("client", watched.client, client.end());
         self.end("server", watched.server, server.end());
+        if let Some(joined) = &watched.joined {
+            self.joined(joined);
+        }
         let stream = t.stream.map_or(String::new(), |stream| format!(", stream {stream}"));
         self.fact("connection", None, &format!("{}{stream}", watched.connection));
         let over = match (t.protocol, t.stream) {
@@ -134,6 +138,26 @@ impl Page<'_, '_> {
             for part in wrap(&escape(&text), ENDS) {
                 self.fact("", None, &part);
             }
+        }
+    }
+
+    /// The nodes of both ends, and where the latency went.
+    fn joined(&mut self, joined: &Joined) {
+        let [client, server] = joined.nodes.each_ref().map(|node| escape(node));
+        let mut text = format!("{client} → {server}");
+        if joined.server_as_seen != self.shown.watched.server {
+            text += &format!(", called {}", address_text(joined.server_as_seen));
+        }
+        if joined.client_as_seen != self.shown.watched.client {
+            text += &format!(", called by {}", address_text(joined.client_as_seen));
+        }
+        self.fact("nodes", None, &text);
+        if let Some(split) = &joined.split {
+            let [request, server, response, error] =
+                [split.request_ns, split.server_ns, split.response_ns, split.error_ns]
+                    .map(duration);
+            let text = format!("request {request}, server {server}, response {response}");
+            self.fact("", None, &format!("{text} (on the way give or take {error})"));
         }
     }
 

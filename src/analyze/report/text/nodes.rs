@@ -66,8 +66,9 @@ impl Page {
             return;
         }
         self.text.push('\n');
-        let heads = ["count", "p50", "request", "server", "response", "+/-", "p99"];
-        let mut table = Table::new("client node → server node (medians)", &heads);
+        self.line(None, "  Where the latency went (medians), from client's node to server's");
+        let heads = ["count", "latency", "request", "server", "response", "+/-", "p99"];
+        let mut table = Table::new("client node → server node", &heads);
         let median = |of: &Option<Percentiles>| {
             Cell::new(of.map_or("?".to_owned(), |of| duration(of.p50_ns)))
         };
