@@ -20,7 +20,7 @@ fn decode(response: &[u8], wants: Wants, limits: &Limits) -> usize {
             (Direction::ToClient, response)
         };
         let at = Some(Timestamp::from_nanos(packet as i64));
-        let chunk = Chunk { at, packet: packet + 1, content: Content::Data(data) };
+        let chunk = Chunk { at, packet: packet + 1, seq: 0, content: Content::Data(data) };
         decoder.push(direction, chunk, &mut Sink::new(wants, limits, &mut output));
         while let Some(finished) = output.transactions.pop() {
             output.recycle(finished.transaction);

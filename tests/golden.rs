@@ -62,14 +62,15 @@ fn reports_are_as_expected_and_fit_80_columns() {
 }
 
 /// Cases of which every format is kept, not just lines and text: cookies and
-/// queries, pushes, calls, a tunnel, bytes missing, responses that stall.
-const ALL_FORMATS: [&str; 6] = [
+/// queries, pushes, calls, a tunnel, bytes missing, responses that stall, names.
+const ALL_FORMATS: [&str; 7] = [
     "http1/go-events",
     "http1/nginx-auth-form",
     "h2/nghttp-push",
     "grpc/py-errors",
     "http1/connect-proxy",
     "broken/loss",
+    "recorded/shop",
 ];
 
 /// What is in every output alike and would drown the rest: the program's
@@ -109,6 +110,7 @@ fn other_formats_are_as_expected() {
             (Format::Json, "expected.json"),
             (Format::Html, "expected.html"),
             (Format::Log, "expected.log"),
+            (Format::Dot, "expected.dot"),
         ] {
             compare(case, file, without_what_is_always_so(output(case, format)).into_bytes())?;
         }

@@ -88,7 +88,7 @@ fn people_see_the_processes() {
     let log = text(&[&recording], Format::Log);
     assert!(log.contains(" CONN client=curl[812] server=nginx[33]\n"), "{log}");
     let csv = text(&[&recording], Format::Csv);
-    let ends = format!("\"curl[812]\",\"nginx[33]\",,\"{}\",\"1.2\"\r\n", "4f1c".repeat(16));
+    let ends = format!("\"curl[812]\",\"nginx[33]\",,\"{}\",\"1.2\",,,,,,,\r\n", "4f1c".repeat(16));
     assert!(csv.lines().count() == 3 && csv.ends_with(&ends), "{csv}");
     let report: Value = serde_json::from_str(&text(&[&recording], Format::Json)).expect("JSON");
     let edge = &report["edges"][0];

@@ -9,6 +9,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use common::nodes::{MS, Node, START, Talk, request, response};
 use common::{analyze, cases, options};
 use perisco::analyze::diff::{self, Order, Rule, compare};
 use perisco::analyze::filter::{Filter, Window};
@@ -17,8 +18,9 @@ use perisco::analyze::report::{By, Format, model};
 use perisco::pcap::Input;
 use serde_json::{Map, Value, json};
 
-/// Names that may be missing: with `--no-headers`, and without `--bodies`.
-const OPTIONAL: [&str; 6] = [
+/// Names that may be missing: with `--no-headers`, without `--bodies`, and where nothing is joined.
+const OPTIONAL: [&str; 7] = [
+    "joined",
     "request_headers",
     "response_headers",
     "request_trailers",
@@ -93,7 +95,7 @@ fn lines() -> Vec<(String, Value)> {
         let without = written(format, "jsonl_without_headers").pop();
         with.into_iter().chain(without)
     });
-    let all = all.chain(with_bodies());
+    let all = all.chain(with_bodies()).chain([joined(Format::Jsonl)]);
     let parse = |line: &str| serde_json::from_str(line).expect("JSON");
     all.flat_map(|(name, text)| {
         let lines: Vec<_> = text.lines().map(|line| (name.clone(), parse(line))).collect();
@@ -110,6 +112,23 @@ fn with_bodies() -> impl Iterator<Item = (String, String)> {
         let bytes = analyze(vec![Input::Path(case.capture)], &options).bytes;
         (case.name, String::from_utf8(bytes).expect("UTF-8"))
     })
+}
+
+/// What two nodes have recorded, of one transaction not all.
+fn joined(format: Format) -> (String, String) {
+    let mut nodes = [Node::new("a", 0), Node::new("b", 7_000_000)];
+    let mut talk = Talk::new([Some(0), Some(1)], "10.0.0.1:41000", "10.0.0.2:80");
+    let mut at = talk.open(&mut nodes, START);
+    for number in 0..3 {
+        talk.lost[0] = number == 1;
+        let read = talk.send(&mut nodes, 0, at + MS, &request("/"));
+        talk.lost[0] = false;
+        at = talk.send(&mut nodes, 1, read + MS, &response("/"));
+    }
+    talk.close(&mut nodes, at + MS);
+    let inputs = nodes.iter().map(|node| common::in_memory(&node.name, node.file()));
+    let bytes = analyze(inputs.collect(), &options(format, 1)).bytes;
+    ("joined".to_owned(), String::from_utf8(bytes).expect("UTF-8"))
 }
 
 /// A report with what only flags bring: `--where`, `--since`, `--by`.
@@ -147,7 +166,8 @@ fn diffs() -> Vec<(String, Value)> {
 }
 
 fn reports() -> Vec<(String, Value)> {
-    let all = std::iter::once(asked_for()).chain(written(Format::Json, "json_report"));
+    let all =
+        [asked_for(), joined(Format::Json)].into_iter().chain(written(Format::Json, "json_report"));
     all.map(|(name, text)| (name, serde_json::from_str(&text).expect("JSON"))).collect()
 }
 
@@ -203,8 +223,11 @@ fn schemas_demand_all_that_they_list() {
 #[test]
 fn changes_do_not_go_unnoticed() {
     let (_, line) = lines().into_iter().find(|(_, line)| !line["grpc"].is_null()).expect("a call");
+    let all = lines();
+    let (_, joined_line) =
+        all.iter().rev().find(|(_, line)| line.get("joined").is_some()).expect("a joined one");
     let reports = reports();
-    let [(_, asked), .., (_, report)] = &reports[..] else { panic!("no reports") };
+    let [(_, asked), (_, both_ends), .., (_, report)] = &reports[..] else { panic!("no reports") };
     let diffs = diffs();
     let has = |path: &str| {
         let mut there = diffs.iter().filter(|(_, diff)| diff.pointer(path).is_some());
@@ -224,6 +247,10 @@ fn changes_do_not_go_unnoticed() {
         ("json-report-1", asked, "/filter/since"),
         ("json-report-1", asked, "/groups"),
         ("json-report-1", asked, "/groups/rows/0"),
+        ("json-report-1", both_ends, "/joined"),
+        ("json-report-1", both_ends, "/joined/clocks/0"),
+        ("json-report-1", both_ends, "/joined/links/0"),
+        ("jsonl-transaction-1", joined_line, "/joined"),
         ("diff-1", has(""), ""),
         ("diff-1", has(""), "/counts"),
         ("diff-1", has(""), "/after"),

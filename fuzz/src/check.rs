@@ -44,6 +44,7 @@ pub fn transaction(transaction: &Transaction, index: u64) -> String {
         comment: None,
         client_process: None,
         server_process: None,
+        joined: None,
     };
     let mut out = Vec::new();
     csv::write(&item, &mut out);

@@ -46,7 +46,7 @@ impl Step {
             What::Gap(len, cause) => Content::Gap(*len, *cause),
             What::End(end) => Content::End(*end),
         };
-        Chunk { at: self.at, packet: self.packet, content }
+        Chunk { at: self.at, packet: self.packet, seq: 0, content }
     }
 }
 

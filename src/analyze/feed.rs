@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 
 use crate::analyze::flow::SegmentRef;
 use crate::analyze::flow::key::FlowKey;
+use crate::analyze::join::Points;
 use crate::analyze::limits::SHARDS;
 use crate::analyze::owner::Registry;
 use crate::analyze::packet::{Dissected, Dissector, Segment};
 use crate::analyze::reassembly::half::PayloadRef;
 use crate::analyze::report::{CaptureTotals, InputTotals};
-use crate::analyze::round::{Before, Dealt, Round, bytes_of, plain_key, plain_segment};
-use crate::pcap::{Batch, Capture, Interface, LinkType, PacketRef, PcapError, prefetch_next_batch};
+use crate::analyze::round::{Before, Dealt, Link, Round, bytes_of, plain_key, plain_segment};
+use crate::pcap::{Batch, Capture, Interface, PacketRef, PcapError, prefetch_next_batch};
 use crate::time::{Timestamp, earliest, latest};
 
 /// How far a live stream's packet times may lie from the wall clock to take
@@ -31,12 +32,16 @@ pub struct Feeder {
     rounds: u64,
     live: bool,
     interfaces: Vec<Interface>,
+    links: Vec<Link>,
     registry: Registry,
+    points: Points,
+    /// Whether what several points have seen is joined: then they are in the keys of flows.
+    joins: bool,
 }
 
 impl Feeder {
-    /// Over an open capture.
-    pub fn new(capture: Capture) -> Self {
+    /// Over an open capture, of which these points of observation are joined.
+    pub fn new(capture: Capture, points: Option<Points>) -> Self {
         let live = capture.is_live();
         Self {
             capture,
@@ -46,7 +51,10 @@ impl Feeder {
             rounds: 0,
             live,
             interfaces: Vec::new(),
+            links: Vec::new(),
             registry: Registry::default(),
+            joins: points.is_some(),
+            points: points.unwrap_or_default(),
         }
     }
 
@@ -89,10 +97,10 @@ impl Feeder {
         let slices = round.batch.slices();
         let packets = numbered(&round.batch, &slices, round.last_packet, 0);
         for (index, number, packet, bytes) in packets {
-            let Some(interface) = self.interfaces.get(packet.interface as usize) else { continue };
-            if let Some(plain) = Dissector::plain(interface.link, bytes) {
+            let Some(&link) = self.links.get(packet.interface as usize) else { continue };
+            if let Some(plain) = Dissector::plain(link.kind, bytes) {
                 self.totals.segments += 1;
-                let key = plain_key(&plain);
+                let key = plain_key(&plain, link.point);
                 let shard = key.0.shard(SHARDS);
                 if own >> shard & 1 == 1 {
                     // Made where it is used: it is large.
@@ -103,7 +111,7 @@ impl Feeder {
                 }
                 continue;
             }
-            match self.any_segment(interface.link, packet, number, bytes) {
+            match self.any_segment(link, packet, number, bytes) {
                 Some((segment, Cow::Borrowed(payload))) => {
                     let shard = segment.key.shard(SHARDS);
                     if own >> shard & 1 == 1 {
@@ -133,13 +141,13 @@ impl Feeder {
         let batch = std::mem::take(&mut round.batch);
         let slices = batch.slices();
         for (index, number, packet, bytes) in numbered(&batch, &slices, round.last_packet, from) {
-            let Some(interface) = self.interfaces.get(packet.interface as usize) else { continue };
-            if let Some(plain) = Dissector::plain(interface.link, bytes) {
+            let Some(&link) = self.links.get(packet.interface as usize) else { continue };
+            if let Some(plain) = Dissector::plain(link.kind, bytes) {
                 self.totals.segments += 1;
-                round.dealt.deal_plain(plain_key(&plain).0.shard(SHARDS), index);
+                round.dealt.deal_plain(plain_key(&plain, link.point).0.shard(SHARDS), index);
                 continue;
             }
-            match self.any_segment(interface.link, packet, number, bytes) {
+            match self.any_segment(link, packet, number, bytes) {
                 Some((segment, Cow::Borrowed(_))) => round.dealt.deal(segment),
                 Some((segment, Cow::Owned(payload))) => {
                     let payload = round.own(payload);
@@ -180,10 +188,14 @@ impl Feeder {
         self.totals.drops += batch.drops;
         self.totals.damage.append(&mut batch.damage);
         for interface in &batch.interfaces {
-            self.registry.describe(interface);
+            self.registry.describe(self.interfaces.len() as u32, interface);
+            let point = self.points.of(interface);
+            let point = if self.joins { point } else { 0 };
+            self.links.push(Link { kind: interface.link, point });
             self.interfaces.push(interface.clone());
         }
-        round.links.extend(self.interfaces.iter().skip(round.links.len()).map(|i| i.link));
+        self.registry.follow(first, batch.packets.iter().map(|packet| packet.interface));
+        round.links.extend(self.links.iter().skip(round.links.len()));
         for (address, name) in batch.names.drain(..) {
             self.totals.names.entry(address).or_insert(name);
         }
@@ -192,10 +204,9 @@ impl Feeder {
             let packet = batch.packets.get(comment.packet);
             let interface =
                 packet.and_then(|packet| self.interfaces.get(packet.interface as usize));
-            if let Some(note) = self.registry.note(interface, comment) {
-                round.notes.push((number, note));
-            }
+            self.registry.note(number, interface, comment, &mut round.notes);
         }
+        self.registry.share(&mut round.notes);
     }
 
     /// The segment in a packet that is not a plain one, and its payload, where
@@ -204,15 +215,15 @@ impl Feeder {
     #[inline(never)]
     fn any_segment<'b>(
         &mut self,
-        link: LinkType,
+        link: Link,
         packet: &PacketRef,
         number: u64,
         bytes: &'b [u8],
     ) -> Option<(SegmentRef, Cow<'b, [u8]>)> {
-        let other = match self.dissector.dissect_any(link, bytes, packet.original, packet.at) {
+        let other = match self.dissector.dissect_any(link.kind, bytes, packet.original, packet.at) {
             Dissected::Segment(segment) => {
                 self.totals.segments += 1;
-                return Some(placed(packet, number, bytes, segment, self.rounds));
+                return Some(placed(packet, number, bytes, segment, (self.rounds, link.point)));
             }
             Dissected::Fragment => Cow::Borrowed("ip fragment"),
             Dissected::Other(kind) => Cow::Borrowed(kind),
@@ -230,6 +241,11 @@ impl Feeder {
     /// Name of an interface, where the capture has one.
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces
+    }
+
+    /// Points of observation in the input that are not joined, where these are several; else 0.
+    pub fn unjoined(&self) -> usize {
+        if self.joins || self.points.len() < 2 { 0 } else { self.points.len() }
     }
 
     /// All that was counted, once everything is read.
@@ -286,7 +302,7 @@ fn placed<'b>(
     number: u64,
     bytes: &'b [u8],
     segment: Segment<'b>,
-    round: u64,
+    (round, point): (u64, u16),
 ) -> (SegmentRef, Cow<'b, [u8]>) {
     let (key, side) = FlowKey::new(
         (segment.source, segment.source_port),
@@ -300,7 +316,7 @@ fn placed<'b>(
     };
     let nowhere = PayloadRef { round, chunk: 0, offset: 0, len: 0 };
     let segment = SegmentRef {
-        key,
+        key: key.at(point),
         side,
         flags,
         seq,

@@ -11,6 +11,7 @@ pub mod feed;
 pub mod fields;
 pub mod filter;
 pub mod flow;
+pub mod join;
 pub mod kept;
 pub mod limits;
 pub mod options;

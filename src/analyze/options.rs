@@ -34,6 +34,8 @@ pub struct Options {
     pub top: usize,
     /// Whether the report is to be compared with another one.
     pub compared: bool,
+    /// Whether what was recorded on several nodes is joined, where inputs are of several.
+    pub join: bool,
     /// Whether somebody looks on: set by [`watch`](crate::analyze::pipeline::watch).
     pub watched: bool,
 }
@@ -89,6 +91,7 @@ impl Default for Options {
             routes: Routes::default(),
             top: 10,
             compared: false,
+            join: true,
             watched: false,
         }
     }

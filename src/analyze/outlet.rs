@@ -7,12 +7,13 @@
 use std::sync::Mutex;
 
 use crate::analyze::crew::lock;
+use crate::analyze::join::{Ended, Joining, Points};
 use crate::analyze::options::Options;
 use crate::analyze::pipeline::{AnalyzeError, Control};
 use crate::analyze::report::log::LogLine;
 use crate::analyze::report::sorter::{SortError, Sorter};
 use crate::analyze::report::{Destinations, Format, write_begin};
-use crate::analyze::shard::{Lines, LogEvent, Shard};
+use crate::analyze::shard::{Lines, LogEvent, Shard, TransactionLines};
 use crate::analyze::watch::{Coverage, Progress, Watch, Watched};
 use crate::time::{Timestamp, earliest};
 
@@ -117,6 +118,8 @@ pub struct Outlet<'a, 'w> {
     /// Connections that began in the round: first packet and shard.
     fresh: Vec<(u64, usize)>,
     sortings: Vec<Sorting>,
+    /// What joins what several points have seen, where there are several.
+    joining: Option<Joining<'a>>,
     /// Rounds since lines were last let out.
     rounds: u64,
     /// Lines of transactions that began before this may go out; None where
@@ -135,6 +138,7 @@ impl<'a, 'w> Outlet<'a, 'w> {
         control: &'a Control<'a>,
         destinations: &'a mut Destinations<'w>,
         watch: Option<&'a dyn Watch>,
+        points: Option<Points>,
     ) -> Self {
         for destination in destinations.iter_mut() {
             let mut begin = Vec::new();
@@ -151,6 +155,7 @@ impl<'a, 'w> Outlet<'a, 'w> {
             connections: 0,
             fresh: Vec::new(),
             sortings: Sorting::all(options),
+            joining: points.map(|points| Joining::new(points, options, shards)),
             rounds: 0,
             due: None,
             live: false,
@@ -162,6 +167,10 @@ impl<'a, 'w> Outlet<'a, 'w> {
         if told != 0 {
             self.number(told, now.last_packet);
             self.take(told, false);
+        }
+        if let Some(joining) = &mut self.joining {
+            joining.take(shards_of(self.shards, told));
+            joining.settle(now.time, &mut self.watched);
         }
         self.tell(told, now);
         self.rounds += 1;
@@ -210,11 +219,15 @@ impl<'a, 'w> Outlet<'a, 'w> {
     }
 
     /// After the last round and the end of all connections: lets out all.
-    /// Returns how many lines of a format came after later ones.
+    /// Returns how many lines of a format came after later ones, and what joining came to.
     ///
     /// # Errors
     /// [`AnalyzeError::Output`] when all destinations have failed.
-    pub fn finish(mut self, now: &Now) -> Result<u64, AnalyzeError> {
+    pub fn finish(mut self, now: &Now) -> Result<(u64, Option<Ended>), AnalyzeError> {
+        if let Some(joining) = &mut self.joining {
+            joining.take(self.shards.iter());
+            joining.finish(&mut self.watched);
+        }
         self.take(u64::MAX, true);
         self.tell(u64::MAX, now);
         let mut late = 0;
@@ -226,7 +239,9 @@ impl<'a, 'w> Outlet<'a, 'w> {
                 std::mem::take(sorter).finish(&mut destinations.of(format))
             });
         }
-        if self.destinations.have_all_failed() { Err(AnalyzeError::Output) } else { Ok(late) }
+        let joined = self.joining.map(Joining::end);
+        let failed = self.destinations.have_all_failed();
+        if failed { Err(AnalyzeError::Output) } else { Ok((late, joined)) }
     }
 
     /// Whether many lines wait, and all connections are soon looked at for open
@@ -239,8 +254,7 @@ impl<'a, 'w> Outlet<'a, 'w> {
     }
 
     fn shards(&self, bits: u64) -> impl Iterator<Item = &'a Mutex<Shard>> + use<'a> {
-        let shards = self.shards.iter().enumerate();
-        shards.filter(move |(index, _)| bits >> index & 1 == 1).map(|(_, shard)| shard)
+        shards_of(self.shards, bits)
     }
 
     /// Numbers connections up to this packet in the order of their first packets.
@@ -272,14 +286,21 @@ impl<'a, 'w> Outlet<'a, 'w> {
             return;
         }
         for shard in self.shards(told) {
-            let mut shard = lock(shard);
-            for sorting in &mut self.sortings {
-                let Some(Lines { keys, bytes }) = shard.lines.get_mut(sorting.at) else { continue };
-                sorting.with(self.destinations, |sorter, _| sorter.take(keys, bytes, all));
-                if sorting.sorter.is_none() {
-                    keys.clear();
-                    bytes.clear();
-                }
+            self.sort(&mut lock(shard).lines, all);
+        }
+        if let Some(mut joining) = self.joining.take() {
+            self.sort(&mut joining.lines, all);
+            self.joining = Some(joining);
+        }
+    }
+
+    fn sort(&mut self, lines: &mut TransactionLines, all: bool) {
+        for sorting in &mut self.sortings {
+            let Some(Lines { keys, bytes }) = lines.get_mut(sorting.at) else { continue };
+            sorting.with(self.destinations, |sorter, _| sorter.take(keys, bytes, all));
+            if sorting.sorter.is_none() {
+                keys.clear();
+                bytes.clear();
             }
         }
     }
@@ -316,6 +337,13 @@ impl<'a, 'w> Outlet<'a, 'w> {
         let since = now.live.then(|| time.plus(-LIVE_OPEN_NANOS));
         let open = self.shards.iter().map(|shard| lock(shard).watermark(since));
         let open = open.fold(None, earliest);
+        let open = earliest(open, self.joining.as_ref().and_then(Joining::watermark));
         self.due = earliest(open, Some(time.plus(-LATE_NANOS)));
     }
+}
+
+/// The shards of these bits.
+fn shards_of(shards: &[Mutex<Shard>], bits: u64) -> impl Iterator<Item = &Mutex<Shard>> {
+    let shards = shards.iter().enumerate();
+    shards.filter(move |(index, _)| bits >> index & 1 == 1).map(|(_, shard)| shard)
 }

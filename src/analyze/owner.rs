@@ -2,12 +2,23 @@
 //!
 //! A recording has an interface per process, and the first packet of a
 //! connection names the interfaces of both ends in its comments, as does a
-//! later one when an owner changes. [`Registry`] turns that into [`Note`]s
+//! later one when an owner changes. Where ends run (pods, Services, nodes) is said by
+//! interfaces and by comments ([`place`]). [`Registry`] turns that into [`Note`]s
 //! while packets are read, [`Owners`] keeps them with a flow. Comments of
 //! captures that perisco did not write are comments, whatever they say.
 
-use std::collections::HashMap;
+mod container;
+pub mod place;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+pub use place::{End, OwnedEnd};
+
+use container::Container;
+use place::Place;
 
 use crate::analyze::flow::key::Side;
 use crate::pcap::{Comment, Interface};
@@ -19,6 +30,10 @@ const VALUE_BYTES: usize = 4096;
 /// Changes of owners kept per connection. Workers accept a connection once;
 /// past this the oldest are forgotten.
 const CHANGES_PER_FLOW: usize = 64;
+
+/// Places that connections share: their ends are few pods, Services and nodes. Past
+/// that each connection has its own.
+const SHARED_PLACES: usize = 4096;
 
 /// A process at the end of a connection. What the recorder did not know is None.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,7 +86,7 @@ impl Process {
 }
 
 /// A value without its percent-encoding (RFC 3986 section 2.1); None if empty.
-fn text(value: &str) -> Option<String> {
+pub(super) fn text(value: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = value.as_bytes();
     while let Some((&byte, after)) = rest.split_first()
@@ -102,54 +117,112 @@ pub enum Role {
 }
 
 /// What the comments of a packet say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Note {
     /// Something for people.
     Comment(String),
     /// An end of the connection is this process's from here on.
     Owner(Owner),
+    /// Where an end of the connection runs.
+    Place(Role, Arc<Place>),
 }
 
 /// The owner of one end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Owner {
     role: Role,
-    process: Option<Arc<Process>>,
+    process: Option<Arc<Local>>,
     /// Whether the client sent the packet, where the packet tells.
     client_sends: Option<bool>,
 }
 
+/// A process on the recorder's host.
+#[derive(Debug)]
+struct Local {
+    process: Option<Process>,
+    /// Where it runs; that of all processes of a container.
+    container: Arc<Container>,
+}
+
 /// Processes by name of the interface; None where the recorder knew none.
-type Section = HashMap<String, Option<Arc<Process>>>;
+type Section = HashMap<String, Option<Arc<Local>>>;
 
 /// The processes that interfaces of recordings stand for.
 #[derive(Default)]
 pub struct Registry {
     /// By input and section.
     sections: HashMap<(usize, u32), Section>,
+    /// By container id.
+    containers: HashMap<String, Arc<Container>>,
+    /// What was said of containers that processes were known of before, by interface:
+    /// it holds from the first packet there on.
+    news: HashMap<u32, (Arc<Container>, Place)>,
+    /// Places of connections, each once.
+    places: HashSet<Arc<Place>>,
 }
 
 impl Registry {
-    /// Takes an interface; only those that perisco wrote are kept.
-    pub fn describe(&mut self, interface: &Interface) {
+    /// Takes the interface of this number; only those that perisco wrote are kept.
+    pub fn describe(&mut self, number: u32, interface: &Interface) {
         let (true, Some(name)) = (interface.is_recording(), &interface.name) else { return };
         let description = interface.description.as_deref().unwrap_or_default();
-        let process = Process::read(description).map(Arc::new);
+        let process = Process::read(description);
+        let mut place = Place::read(description);
+        if let Some(place) = &mut place {
+            // A process runs on the node of who recorded it.
+            place.node = place.node.take().or_else(|| node_of(interface));
+        }
+        let local = (process.is_some() || place.is_some()).then(|| {
+            let id = process.as_ref().and_then(|process| process.container.as_ref());
+            let known = id.and_then(|id| self.containers.get(id)).cloned();
+            let container = known.clone().unwrap_or_default();
+            if let (Some(id), None) = (id, &known) {
+                self.containers.insert(id.clone(), Arc::clone(&container));
+            }
+            match (place, known) {
+                // Nobody can have asked before.
+                (Some(place), None) => container.learn(0, &place),
+                (Some(place), Some(known)) if !known.knows(&place) => {
+                    self.news.insert(number, (known, place));
+                }
+                _ => {}
+            }
+            Arc::new(Local { process, container })
+        });
         let section = self.sections.entry((interface.file, interface.section)).or_default();
-        section.insert(name.clone(), process);
+        section.insert(name.clone(), local);
     }
 
-    /// What a comment of a packet of `interface` says; None where it is
-    /// perisco's own and tells of no owner.
-    pub fn note(&self, interface: Option<&Interface>, comment: Comment) -> Option<Note> {
+    /// Takes the interfaces of the next packets, the first of which has this number.
+    pub fn follow(&mut self, first: u64, interfaces: impl Iterator<Item = u32>) {
+        if self.news.is_empty() {
+            return;
+        }
+        for (packet, interface) in (first..).zip(interfaces) {
+            if let Some((container, place)) = self.news.remove(&interface) {
+                container.learn(packet, &place);
+            }
+        }
+    }
+
+    /// Adds what a comment of packet number `packet`, on `interface`, says to the notes of
+    /// all packets so far; nothing where it is perisco's own and tells of no end.
+    pub fn note(
+        &mut self,
+        packet: u64,
+        interface: Option<&Interface>,
+        comment: Comment,
+        notes: &mut Vec<(u64, Note)>,
+    ) {
         let Some(interface) = interface.filter(|interface| interface.is_recording()) else {
-            return Some(Note::Comment(comment.text));
+            return notes.push((packet, Note::Comment(comment.text)));
         };
         let (role, name) = match comment.text.split_once('=') {
             Some(("client", name)) => (Role::Client, name),
             Some(("server", name)) => (Role::Server, name),
-            Some(("joined", "midway")) => return None,
-            _ => return Some(Note::Comment(comment.text)),
+            Some(("joined", "midway")) => return,
+            Some((key, value)) if note_place(packet, key, value, notes) => return,
+            _ => return notes.push((packet, Note::Comment(comment.text))),
         };
         let section = self.sections.get(&(interface.file, interface.section));
         let process = section.and_then(|names| names.get(name)).cloned().flatten();
@@ -157,8 +230,52 @@ impl Registry {
         // is outbound, of its receiver if it is inbound.
         let holder_is_client = (interface.name.as_deref() == Some(name)) == (role == Role::Client);
         let client_sends = comment.outbound.map(|outbound| outbound == holder_is_client);
-        Some(Note::Owner(Owner { role, process, client_sends }))
+        notes.push((packet, Note::Owner(Owner { role, process, client_sends })));
     }
+
+    /// Lets the places of these notes be shared with those of others that are equal.
+    pub fn share(&mut self, notes: &mut [(u64, Note)]) {
+        for (_, note) in notes {
+            let Note::Place(_, place) = note else { continue };
+            match self.places.get(place) {
+                Some(known) => *place = Arc::clone(known),
+                None if self.places.len() < SHARED_PLACES => {
+                    self.places.insert(Arc::clone(place));
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// The node that an interface's section was recorded on.
+fn node_of(interface: &Interface) -> Option<String> {
+    let mut notes = interface.notes.iter().flat_map(|notes| notes.iter());
+    place::name_of(notes.find_map(|note| note.strip_prefix("perisco.node="))?)
+}
+
+/// Takes what is said of where an end of the connection runs, one note for all of a packet
+/// and end; false where it is nothing of that.
+fn note_place(packet: u64, key: &str, value: &str, notes: &mut Vec<(u64, Note)>) -> bool {
+    let (role, key) = match key.split_once('.') {
+        Some(("client", key)) => (Role::Client, key),
+        Some(("server", key)) => (Role::Server, key),
+        _ => return false,
+    };
+    let of_packet = notes.iter_mut().rev().take_while(|(number, _)| *number == packet);
+    for (_, note) in of_packet {
+        if let Note::Place(known, place) = note
+            && *known == role
+        {
+            return Arc::make_mut(place).take(key, value);
+        }
+    }
+    let mut place = Place::default();
+    let taken = place.take(key, value);
+    if taken {
+        notes.push((packet, Note::Place(role, Arc::new(place))));
+    }
+    taken
 }
 
 /// The owners of the two ends of a connection, and since when.
@@ -167,25 +284,28 @@ pub struct Owners {
     /// The end of whom the recorder calls client.
     client: Option<Side>,
     changes: Vec<Change>,
+    /// What was said of where ends run: each says all that was said of its side so far.
+    places: Vec<(u64, Side, Arc<Place>)>,
 }
 
 #[derive(Debug)]
 struct Change {
     packet: u64,
     side: Side,
-    process: Option<Arc<Process>>,
+    process: Option<Arc<Local>>,
 }
 
 impl Owners {
     /// None yet; `client` is the end of whom the recorder calls client, where
     /// it has named an owner before.
     pub fn new(client: Option<Side>) -> Self {
-        Self { client, changes: Vec::new() }
+        Self { client, ..Self::default() }
     }
 
-    /// Whether no packet named an owner.
+    /// Whether no packet said anything of an end.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.places.is_empty()
     }
 
     /// Takes what packet number `packet`, sent by `sender`, says. `syn` is
@@ -199,32 +319,88 @@ impl Owners {
         syn: Option<bool>,
         client: Side,
     ) {
-        // Said once: which end an interface is of does not change.
-        let client = *self.client.get_or_insert_with(|| match syn.or(owner.client_sends) {
-            Some(true) => sender,
-            Some(false) => sender.other(),
-            None => client,
-        });
-        let side = if owner.role == Role::Client { client } else { client.other() };
+        let side = self.side(owner.role, sender, syn.or(owner.client_sends), client);
         if self.changes.len() >= CHANGES_PER_FLOW {
             self.changes.remove(0);
         }
         self.changes.push(Change { packet, side, process: owner.process.clone() });
     }
 
+    /// Takes where packet number `packet` says that an end runs; the rest as of
+    /// [`Owners::keep`].
+    pub fn keep_place(
+        &mut self,
+        (role, place): (Role, &Arc<Place>),
+        packet: u64,
+        sender: Side,
+        syn: Option<bool>,
+        client: Side,
+    ) {
+        let side = self.side(role, sender, syn, client);
+        let before = self.places.iter().rev().find(|(_, known, _)| *known == side);
+        let place = match before {
+            None => Arc::clone(place),
+            Some((_, _, known)) if known == place => return,
+            Some((_, _, known)) => match known.and_later(place) {
+                same if same == **known => return,
+                more if more == **place => Arc::clone(place),
+                more => Arc::new(more),
+            },
+        };
+        if self.places.len() >= CHANGES_PER_FLOW {
+            self.places.remove(0);
+        }
+        self.places.push((packet, side, place));
+    }
+
+    /// The end that has a role. Said once: which end an interface is of does not
+    /// change.
+    fn side(&mut self, role: Role, sender: Side, client_sends: Option<bool>, client: Side) -> Side {
+        let client = *self.client.get_or_insert_with(|| match client_sends {
+            Some(true) => sender,
+            Some(false) => sender.other(),
+            None => client,
+        });
+        if role == Role::Client { client } else { client.other() }
+    }
+
     /// Who owned the end when packet number `packet` came; who first did,
     /// where that is said only later.
-    pub fn at(&self, side: Side, packet: u64) -> Option<&Process> {
+    fn at(&self, side: Side, packet: u64) -> Option<&Local> {
         let mut of_side = self.changes.iter().filter(|change| change.side == side);
         let first = of_side.next()?;
         let last = of_side.take_while(|change| change.packet <= packet).last();
         last.unwrap_or(first).process.as_deref()
     }
 
+    /// Whether a process of the recorder's host is known to own the end.
+    pub fn has_owner(&self, side: Side) -> bool {
+        self.at(side, u64::MAX).is_some()
+    }
+
+    /// All that is known of the end when packet number `packet` came, as far as it was
+    /// said up to packet number `said`: where an end runs holds for all of a connection.
+    #[inline]
+    pub fn end(&self, side: Side, packet: u64, said: u64) -> End<'_> {
+        if self.is_empty() { End::default() } else { self.known(side, packet, said) }
+    }
+
+    fn known(&self, side: Side, packet: u64, said: u64) -> End<'_> {
+        let local = self.at(side, packet);
+        let of_side = self.places.iter().filter(|(_, known, _)| *known == side);
+        let place = of_side.take_while(|(packet, ..)| *packet <= said).last();
+        End {
+            process: local.and_then(|local| local.process.as_ref()),
+            runs: local.and_then(|local| local.container.at(said)),
+            said: place.map(|(_, _, place)| place.as_ref()),
+        }
+    }
+
     /// The names of all that owned the end, each once, sorted.
     pub fn names(&self, side: Side) -> Vec<String> {
         let of_side = self.changes.iter().filter(|change| change.side == side);
-        let names = of_side.filter_map(|change| change.process.as_deref()?.comm.clone());
+        let names =
+            of_side.filter_map(|change| change.process.as_deref()?.process.as_ref()?.comm.clone());
         let mut names: Vec<_> = names.collect();
         names.sort_unstable();
         names.dedup();
@@ -234,89 +410,5 @@ impl Owners {
     /// The end of whom the recorder calls client, where it named an owner.
     pub fn client(&self) -> Option<Side> {
         self.client
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pcap::LinkType;
-
-    fn interface(application: Option<&str>, name: &str, description: &str) -> Interface {
-        Interface {
-            file: 0,
-            section: 0,
-            application: application.map(Arc::from),
-            name: Some(name.to_owned()),
-            description: Some(description.to_owned()),
-            link: LinkType(1),
-            snaplen: 0,
-        }
-    }
-
-    fn comment(text: &str, outbound: Option<bool>) -> Comment {
-        Comment { packet: 0, text: text.to_owned(), outbound }
-    }
-
-    #[test]
-    fn descriptions_are_read_leniently() {
-        let read = |text| Process::read(text);
-        let full = "pid=7 comm=a%20b%25%zz%e9 exe=/bin/a uid=0 new=1 container=abc =x junk ";
-        let process = read(full).unwrap();
-        assert_eq!((process.pid, process.uid), (Some(7), Some(0)));
-        assert_eq!(process.comm.as_deref(), Some("a b%%zz\u{fffd}"));
-        assert_eq!(process.container.as_deref(), Some("abc"));
-        assert_eq!(process.label().as_deref(), Some("a b%%zz\u{fffd}[7]"));
-        assert_eq!(read("pid=-1 comm= uid=99999999999 "), None);
-        assert_eq!(read(""), None);
-        let long = format!("exe={} ", "x".repeat(VALUE_BYTES + 9));
-        assert_eq!(read(&long).unwrap().exe.unwrap().len(), VALUE_BYTES);
-    }
-
-    #[test]
-    fn only_sections_of_perisco_name_owners() {
-        let mut registry = Registry::default();
-        let own = interface(Some("perisco 0.1.0"), "host/curl[7]", "pid=7 comm=curl ");
-        registry.describe(&own);
-        for other in [None, Some("periscope 1"), Some("dumpcap")] {
-            let other = interface(other, "host/curl[7]", "pid=7 comm=curl ");
-            let text = "client=host/curl[7]";
-            assert_eq!(
-                registry.note(Some(&other), comment(text, None)),
-                Some(Note::Comment(text.into()))
-            );
-        }
-        let note = registry.note(Some(&own), comment("client=host/curl[7]", Some(true)));
-        let Some(Note::Owner(owner)) = note else { panic!("{note:?}") };
-        assert_eq!((owner.role, owner.client_sends), (Role::Client, Some(true)));
-        assert_eq!(owner.process.unwrap().pid, Some(7));
-        assert_eq!(registry.note(Some(&own), comment("joined=midway", None)), None);
-        let note = registry.note(Some(&own), comment("look=here", None));
-        assert_eq!(note, Some(Note::Comment("look=here".into())));
-        // The same name in another section stands for nothing there.
-        let later = Interface { section: 1, ..own };
-        let note = registry.note(Some(&later), comment("client=host/curl[7]", None));
-        assert!(matches!(note, Some(Note::Owner(Owner { process: None, .. }))), "{note:?}");
-    }
-
-    #[test]
-    fn an_owner_holds_from_its_packet_on() {
-        let process = |pid| Some(Arc::new(Process { pid: Some(pid), ..Process::default() }));
-        let owner = |role, pid, client_sends| Owner { role, process: process(pid), client_sends };
-        let mut owners = Owners::default();
-        let pid = |owners: &Owners, side, packet| owners.at(side, packet).and_then(|p| p.pid);
-        // The server's packet, on the server's interface.
-        owners.keep(&owner(Role::Server, 1, Some(false)), 5, Side::A, None, Side::A);
-        owners.keep(&owner(Role::Client, 2, Some(true)), 5, Side::A, None, Side::A);
-        owners.keep(&owner(Role::Server, 3, None), 9, Side::B, None, Side::A);
-        assert_eq!(pid(&owners, Side::A, 4), Some(1));
-        assert_eq!(pid(&owners, Side::A, 8), Some(1));
-        assert_eq!(pid(&owners, Side::A, 9), Some(3));
-        assert_eq!(pid(&owners, Side::B, 9), Some(2));
-        for packet in 10..1000 {
-            owners.keep(&owner(Role::Server, 4, None), packet, Side::B, None, Side::A);
-        }
-        assert!(owners.changes.len() <= CHANGES_PER_FLOW);
-        assert_eq!(pid(&owners, Side::A, 1000), Some(4));
     }
 }

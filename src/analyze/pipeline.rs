@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use crate::analyze::crew::{ALL, Crew, lock};
 use crate::analyze::feed::Feeder;
 use crate::analyze::filter::Selection;
+use crate::analyze::join::Points;
 use crate::analyze::limits::SHARDS;
 use crate::analyze::options::Options;
 use crate::analyze::outlet::{Now, Outlet};
@@ -45,6 +46,8 @@ pub struct Analysis {
     pub report: Report,
     /// Lines that came out after later ones.
     pub late_lines: u64,
+    /// Nodes that recorded the input, where these are several and were not joined; else 0.
+    pub unjoined: usize,
 }
 
 /// Hooks of the caller.
@@ -97,10 +100,12 @@ fn run_for(
     // Decompression is one of the threads: with one more of ours than there are
     // processors, all would wait at the end of each round for who has none.
     let threads = options.threads.saturating_sub(usize::from(capture.is_compressed()));
+    let points = if options.join { Points::of_capture(&capture) } else { None };
     let shards: Vec<_> = (0..SHARDS).map(|index| Mutex::new(Shard::new(index, options))).collect();
-    let outlet = Outlet::new(options, &shards, control, destinations, watch);
-    let mut pipeline =
-        Pipeline { feeder: Feeder::new(capture), shards: &shards, options, control, outlet };
+    let joins = points.is_some();
+    let outlet = Outlet::new(options, &shards, control, destinations, watch, points.clone());
+    let feeder = Feeder::new(capture, points);
+    let mut pipeline = Pipeline { feeder, shards: &shards, options, control, outlet, joins };
     let end = if threads > 1 {
         // The leader is one more.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads - 1).build()?;
@@ -109,7 +114,8 @@ fn run_for(
         pipeline.alone()?
     };
     let Pipeline { feeder, outlet, .. } = pipeline;
-    let late_lines = outlet.finish(&end)?;
+    let (late_lines, joined) = outlet.finish(&end)?;
+    let unjoined = feeder.unjoined();
     let mut totals = feeder.finish();
     let mut aggregate = options.aggregate();
     let mut selection = Selection::default();
@@ -122,8 +128,13 @@ fn run_for(
         selection.add(shard.selection);
         aggregate.merge(shard.aggregate);
     }
+    if let Some(joined) = joined {
+        selection.add(joined.selection);
+        aggregate.merge(joined.aggregate);
+        totals.joined = Some(joined.totals);
+    }
     totals.filter = FilterTotals::of(&options.filter, selection);
-    Ok(Analysis { report: aggregate.finish(totals), late_lines })
+    Ok(Analysis { report: aggregate.finish(totals), late_lines, unjoined })
 }
 
 struct Pipeline<'a, 'w> {
@@ -132,6 +143,8 @@ struct Pipeline<'a, 'w> {
     options: &'a Options,
     control: &'a Control<'a>,
     outlet: Outlet<'a, 'w>,
+    /// Whether what several points have seen is joined, between rounds.
+    joins: bool,
 }
 
 impl Pipeline<'_, '_> {
@@ -161,7 +174,7 @@ impl Pipeline<'_, '_> {
     /// others of the pool.
     fn together(&mut self, threads: usize, pool: &rayon::ThreadPool) -> Result<Now, AnalyzeError> {
         // Lines and events of a round are taken before the next is worked on.
-        let ahead = self.options.formats.are_summaries() && !self.options.watched;
+        let ahead = self.options.formats.are_summaries() && !self.options.watched && !self.joins;
         let crew = Crew::new(self.shards, threads, ahead, self.options);
         let last = pool.in_place_scope(|scope| {
             for thread in 1..threads {

@@ -39,6 +39,15 @@ type Chunks = Vec<Arc<dyn AsRef<[u8]> + Send + Sync>>;
 /// Shared bytes of earlier batches, the last first.
 pub type Before = Vec<Arc<Chunks>>;
 
+/// What has to be known of an interface to tell whose a packet is.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// How its packets begin.
+    pub kind: LinkType,
+    /// The point of observation that it is part of; 0 unless several are joined.
+    pub point: u16,
+}
+
 /// Segments of one batch by shard, and the bytes that they refer to.
 #[derive(Default)]
 pub struct Round {
@@ -50,8 +59,8 @@ pub struct Round {
     pub owned: Vec<Vec<u8>>,
     /// Chunks of the rounds before, the last first, for comparing bytes sent again.
     pub before: Before,
-    /// How the packets of each interface of the run begin.
-    pub links: Vec<LinkType>,
+    /// How the packets of each interface of the run begin, and where it is.
+    pub links: Vec<Link>,
     /// Packets by shard.
     pub dealt: Dealt,
     /// What comments say, by packet number, ascending.
@@ -163,10 +172,11 @@ impl Round {
             } else if let Some(packet) = self.batch.packets.get(place as usize)
                 && let Some(link) = self.links.get(packet.interface as usize)
                 && let bytes = payloads.packet(packet)
-                && let Some(plain) = Dissector::plain(*link, bytes)
+                && let Some(plain) = Dissector::plain(link.kind, bytes)
             {
                 let number = first + u64::from(place);
-                let segment = plain_segment(&plain, plain_key(&plain), packet, number, self.number);
+                let key = plain_key(&plain, link.point);
+                let segment = plain_segment(&plain, key, packet, number, self.number);
                 take(&segment, plain.payload(bytes));
             }
         }
@@ -241,10 +251,11 @@ pub fn bytes_of<'a>(packet: &PacketRef, chunks: &[&'a [u8]]) -> &'a [u8] {
     bytes.unwrap_or_default()
 }
 
-/// The connection of a plain packet, and its sender.
+/// The connection of a plain packet that was captured at this point, and its sender.
 #[inline(always)]
-pub fn plain_key(plain: &Plain<'_>) -> (FlowKey, Side) {
-    FlowKey::of(plain.source(), plain.destination(), plain.v6())
+pub fn plain_key(plain: &Plain<'_>, point: u16) -> (FlowKey, Side) {
+    let (key, side) = FlowKey::of(plain.source(), plain.destination(), plain.v6());
+    (key.at(point), side)
 }
 
 /// A plain segment as shards take it.

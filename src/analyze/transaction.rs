@@ -39,6 +39,9 @@ pub struct Message {
     pub body_bytes: u64,
     /// Number of the packet that carried its first byte.
     pub packet: u64,
+    /// TCP sequence number of its first byte, as on the wire; None where its beginning
+    /// was missed, and in HTTP/2, where a stream has a name.
+    pub seq: Option<u32>,
     /// Its pauses, where they are asked for.
     pub pauses: Option<Box<Pauses>>,
     /// The body, where it is kept; None of a message that has none, too.
@@ -104,7 +107,7 @@ impl Message {
         (self.method, self.scheme, self.authority, self.path) = (None, None, None, None);
         (self.status, self.minor, self.start, self.end) = (None, None, None, None);
         (self.body_bytes, self.packet, self.body) = (0, 0, None);
-        self.pauses = None;
+        (self.seq, self.pauses) = (None, None);
     }
 
     /// Counts a piece of the message captured at `at` into its start and its

@@ -5,7 +5,8 @@
 
 use std::net::SocketAddr;
 
-use crate::analyze::owner::Process;
+use crate::analyze::join::Joined;
+use crate::analyze::owner::OwnedEnd;
 use crate::analyze::report::Item;
 use crate::analyze::report::sorter::SortKey;
 use crate::analyze::transaction::Transaction;
@@ -28,14 +29,15 @@ pub struct Watched {
     pub interface: Option<Box<str>>,
     /// Comment of the packet that began it, or of its connection.
     pub comment: Option<Box<str>>,
-    /// The client's process and the server's, where the capture says them.
-    pub processes: [Option<Box<Process>>; 2],
+    /// What the capture says of the client's end and of the server's.
+    pub ends: [OwnedEnd; 2],
+    /// What is known of it since both its ends were seen.
+    pub joined: Option<Box<Joined>>,
 }
 
 impl Watched {
     /// A copy of what reports get.
     pub fn new(item: &Item<'_>) -> Self {
-        let process = |process: Option<&Process>| process.cloned().map(Box::new);
         Self {
             transaction: item.transaction.clone(),
             client: item.client,
@@ -44,13 +46,14 @@ impl Watched {
             index: item.index,
             interface: item.interface.map(Box::from),
             comment: item.comment.map(Box::from),
-            processes: [process(item.client_process), process(item.server_process)],
+            ends: [item.client_end.to_owned(), item.server_end.to_owned()],
+            joined: item.joined.cloned().map(Box::new),
         }
     }
 
     /// The same as reports take it.
     pub fn item(&self) -> Item<'_> {
-        let [client, server] = &self.processes;
+        let [client, server] = &self.ends;
         Item {
             transaction: &self.transaction,
             client: self.client,
@@ -59,8 +62,9 @@ impl Watched {
             index: self.index,
             interface: self.interface.as_deref(),
             comment: self.comment.as_deref(),
-            client_process: client.as_deref(),
-            server_process: server.as_deref(),
+            client_end: client.end(),
+            server_end: server.end(),
+            joined: self.joined.as_deref(),
         }
     }
 
@@ -73,7 +77,8 @@ impl Watched {
     pub fn memory(&self) -> usize {
         let texts = [&self.interface, &self.comment];
         let texts: usize = texts.into_iter().flatten().map(|text| text.len()).sum();
-        size_of::<Self>() + self.transaction.memory() + texts
+        let ends: usize = self.ends.iter().map(OwnedEnd::memory).sum();
+        size_of::<Self>() + self.transaction.memory() + texts + ends
     }
 }
 

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::available_parallelism;
 
-use super::Batch;
 use super::compress::Ahead;
 use super::error::PcapError;
 use super::input::{ByteInput, Stop};
 use super::merge::Merge;
 use super::reader::{Progress, Reader};
 use super::source::Source;
+use super::{Batch, SectionNotes};
 
 /// Bytes of a file that are mapped at a time. Large enough that mapping costs
 /// nothing, small enough that a capture of any size takes little memory.
@@ -100,6 +100,11 @@ pub struct InputInfo {
     pub compressed: bool,
     /// Its size in bytes, compressed where it is; None for streams.
     pub size: Option<u64>,
+    /// Comments of its first section's header, where several inputs are opened that are
+    /// no streams and perisco's recorder wrote this one. See [`Interface::notes`].
+    ///
+    /// [`Interface::notes`]: super::Interface::notes
+    pub notes: Option<SectionNotes>,
 }
 
 /// One or more inputs, read as one capture. Packets of one input keep their
@@ -194,18 +199,21 @@ pub(super) fn open_readers(
     });
     let threads = options.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
     let ahead = Ahead::among(inputs.len(), threads);
+    let several = inputs.len() > 1;
     let mut readers = Vec::with_capacity(inputs.len());
     let mut infos = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.into_iter().enumerate() {
         let name = input.name();
         let (source, size) = open_source(input, window, Stop::new(options.stop.clone()))?;
-        let reader = Reader::open(source, name, index, &ahead)?;
+        let mut reader = Reader::open(source, name, index, &ahead)?;
+        let notes = if several { reader.first_notes() } else { None };
         infos.push(InputInfo {
             name: reader.name().to_owned(),
             format: reader.describe(),
             live: reader.live(),
             compressed: reader.is_compressed(),
             size,
+            notes,
         });
         readers.push(reader);
     }

@@ -153,6 +153,7 @@ impl PcapFile {
         batch.interfaces.push(Interface {
             section: 0,
             application: None,
+            notes: None,
             file: self.file,
             name: None,
             description: None,

@@ -66,6 +66,9 @@ pub struct Interface {
     /// Who wrote the section (`shb_userappl`), its first 128 bytes or so; None
     /// in pcap files.
     pub application: Option<Arc<str>>,
+    /// Comments of the section's header, where perisco's recorder wrote it: the first 64,
+    /// of each the first 1,024 bytes. Else none are kept.
+    pub notes: Option<SectionNotes>,
     /// `if_name`; None in pcap files.
     pub name: Option<String>,
     /// `if_description`.
@@ -75,6 +78,9 @@ pub struct Interface {
     /// Snap length in bytes; 0 is no limit.
     pub snaplen: u32,
 }
+
+/// Comments of a section's header (`opt_comment`), in order.
+pub type SectionNotes = Arc<[Box<str>]>;
 
 /// `shb_userappl` of what perisco's recorder writes is this and a version.
 const RECORDER: &str = "perisco ";

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 
-use super::Batch;
 use super::classic::{PcapFile, Variant};
 use super::compress::{Ahead, Compression};
 use super::error::{Fault, FirstBytes, PcapError};
@@ -11,6 +10,7 @@ use super::map::DENSE_PACKET;
 use super::pcapng::{self, PcapNg};
 use super::source::{Filled, Source};
 use super::walk::{Halt, Notes, Place, Walked};
+use super::{Batch, SectionNotes};
 
 /// Bytes that decide the format.
 const MAGIC_BYTES: usize = 4;
@@ -175,6 +175,18 @@ impl Reader {
     pub(super) fn section_order(&mut self) -> Option<bool> {
         wait_for(&mut self.source, pcapng::ORDER_BYTES).ok()?;
         pcapng::is_big(self.source.bytes())
+    }
+
+    /// What its first section says besides, where perisco's recorder wrote it, before
+    /// anything else is read. None of a stream, which may not have sent it yet.
+    pub(super) fn first_notes(&mut self) -> Option<SectionNotes> {
+        if self.live() || !self.has_sections() {
+            return None;
+        }
+        wait_for(&mut self.source, pcapng::ORDER_BYTES).ok()?;
+        let length = pcapng::header_length(self.source.bytes())?;
+        wait_for(&mut self.source, length).ok()?;
+        pcapng::section_notes(self.source.bytes())
     }
 
     /// Whether the last damage told is where the input broke off.

@@ -13,7 +13,9 @@ pub mod contradict;
 #[cfg(feature = "record")]
 pub mod live;
 pub mod model;
+pub mod nodes;
 pub mod recording;
+pub mod shop;
 pub mod streams;
 pub mod synth;
 pub mod tmux;
@@ -110,7 +112,8 @@ pub const TIMES: [&str; 6] =
     ["start", "request_end", "response_start", "response_end", "latency_ns", "duration_ns"];
 
 /// Fields that depend on how the capture was made, not on what was said.
-pub const ORIGIN: [&str; 6] = ["connection", "id", "interface", "comment", "process", "container"];
+pub const ORIGIN: [&str; 7] =
+    ["connection", "id", "interface", "comment", "process", "container", "names"];
 
 /// A transaction without the fields named.
 pub fn without(transaction: &Value, fields: &[&str]) -> Value {

@@ -23,14 +23,25 @@ impl Recording {
         Self::by("perisco 0.1.0")
     }
 
+    /// Begins with a section of perisco that says on which node it was recorded.
+    pub fn of_node(node: &str, boot: &str) -> Self {
+        let of = [format!("perisco.node={node}"), format!("perisco.boot={boot}")];
+        Self::with("perisco 0.1.0", &of)
+    }
+
     /// Begins with a section of another writer.
     pub fn by(application: &str) -> Self {
+        Self::with(application, &[])
+    }
+
+    fn with(application: &str, comments: &[String]) -> Self {
         let mut new = Self::default();
         let mut body = 0x1a2b_3c4d_u32.to_le_bytes().to_vec();
         body.extend([1, 0, 0, 0]);
         body.extend(u64::MAX.to_le_bytes());
         body.extend(option(4, application.as_bytes()));
         body.extend(option(1, b"perisco.backend=cgroup"));
+        comments.iter().for_each(|comment| body.extend(option(1, comment.as_bytes())));
         body.extend(option(0, b""));
         new.block(0x0a0d_0d0a, &body);
         new
@@ -93,6 +104,17 @@ impl Recording {
         }
         body.extend(option(0, b""));
         self.block(6, &body)
+    }
+
+    /// Names of addresses.
+    pub fn names(&mut self, names: &[([u8; 4], &str)]) -> &mut Self {
+        let mut body = Vec::new();
+        for (address, name) in names {
+            let record = [&address[..], name.as_bytes(), b"\0"].concat();
+            body.extend(option(1, &record));
+        }
+        body.extend(option(0, b""));
+        self.block(4, &body)
     }
 
     /// What was lost on an interface, in all.

@@ -23,6 +23,7 @@ struct Held {
     direction: Direction,
     at: Option<Timestamp>,
     packet: u64,
+    seq: u32,
     bytes: Vec<u8>,
 }
 
@@ -91,8 +92,8 @@ impl Detector {
                 self.state = State::Opaque;
             }
             Verdict::More if !enough => {
-                let (at, packet) = (chunk.at, chunk.packet);
-                self.held.push(Held { direction, at, packet, bytes: data.to_vec() });
+                let Chunk { at, packet, seq, .. } = chunk;
+                self.held.push(Held { direction, at, packet, seq, bytes: data.to_vec() });
             }
             Verdict::More | Verdict::No => {
                 self.held.retain(|held| held.direction != direction);
@@ -116,12 +117,12 @@ impl Detector {
         out.turned(swapped);
         self.state = State::Decided { decoder: out.decoder(protocol, late), swapped };
         for held in std::mem::take(&mut self.held) {
-            let content = Content::Data(&held.bytes);
-            self.push(held.direction, Chunk { at: held.at, packet: held.packet, content }, out);
+            let Held { direction, at, packet, seq, ref bytes } = held;
+            self.push(direction, Chunk { at, packet, seq, content: Content::Data(bytes) }, out);
         }
         for direction in [Direction::ToServer, Direction::ToClient] {
             if let Some((at, packet, end)) = self.ended[direction.index()] {
-                self.push(direction, Chunk { at, packet, content: Content::End(end) }, out);
+                self.push(direction, Chunk { at, packet, seq: 0, content: Content::End(end) }, out);
             }
         }
     }

@@ -97,6 +97,9 @@ pub struct Chunk<'a> {
     pub at: Option<Timestamp>,
     /// Number of that packet in the capture, from 1.
     pub packet: u64,
+    /// Sequence number of the first of the bytes, as on the wire. Of a gap and of an end
+    /// it says nothing.
+    pub seq: u32,
     /// What it is.
     pub content: Content<'a>,
 }

@@ -324,8 +324,11 @@ fn sort(endpoints: &mut [EndpointChange], order: Order) {
     });
 }
 
-/// Pairs of hosts by their addresses.
+/// Pairs of hosts by their addresses; by their names where both captures say names, since
+/// the addresses of a workload's pods come and go.
 fn edges(before: &Report, after: &Report) -> EdgeChanges {
+    let by_name = [before, after].iter().all(|report| !report.workloads.is_empty());
+    let place = |edge: &Edge| place(edge, by_name);
     let [in_before, in_after] = [before, after]
         .map(|report| report.edges.iter().map(place).collect::<BTreeSet<EdgePlace>>());
     let only = |report: &Report, other: &BTreeSet<EdgePlace>| -> Vec<Edge> {
@@ -338,11 +341,25 @@ fn edges(before: &Report, after: &Report) -> EdgeChanges {
     }
 }
 
-/// Client and server.
-type EdgePlace = (IpAddr, SocketAddr);
+/// An end of a pair: by its names, or by its address.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum EndPlace {
+    Named(Vec<String>),
+    Client(IpAddr),
+    Server(SocketAddr),
+}
 
-fn place(edge: &Edge) -> EdgePlace {
-    (edge.client, edge.server)
+/// Client and server.
+type EdgePlace = [EndPlace; 2];
+
+fn place(edge: &Edge, by_name: bool) -> EdgePlace {
+    let named = |names: &Vec<String>| {
+        (by_name && !names.is_empty()).then(|| EndPlace::Named(names.clone()))
+    };
+    [
+        named(&edge.client_workloads).unwrap_or(EndPlace::Client(edge.client)),
+        named(&edge.server_workloads).unwrap_or(EndPlace::Server(edge.server)),
+    ]
 }
 
 /// Why a difference from or to this side may be none of what was captured.

@@ -17,7 +17,7 @@ const REGEXES: usize = 16;
 const REGEX_BYTES: usize = 1 << 20;
 
 /// Functions by the value that they belong to: `path.contains("x")`.
-const METHODS: [&str; 15] = [
+const METHODS: [&str; 16] = [
     "contains",
     "startsWith",
     "endsWith",
@@ -33,6 +33,7 @@ const METHODS: [&str; 15] = [
     "header",
     "headers",
     "trailer",
+    "label",
 ];
 
 /// Functions that stand alone: `size(path)`.
@@ -54,6 +55,12 @@ pub fn check(
         && matches!(call.func_name.as_str(), "header" | "headers" | "trailer" | "trailers")
     {
         return header(checker, part, name == "response", &call.func_name, args);
+    }
+    if let Expr::Ident(name) = &target.expr
+        && matches!(name.as_str(), "client" | "server")
+        && call.func_name == "label"
+    {
+        return label(checker, part, name == "server", args);
     }
     method(checker, part, target, call, args)
 }
@@ -215,6 +222,22 @@ fn looped(
             .ok_or_else(|| checker.problem(body, "lists of these are not supported"))?,
     };
     Ok((Node::Loop(what, Box::new([list, body_node])), result))
+}
+
+fn label(
+    checker: &mut Checker<'_>,
+    part: &IdedExpr,
+    server: bool,
+    args: &[IdedExpr],
+) -> Result<Typed, Problem> {
+    let [arg] = args else {
+        return Err(checker.problem(part, "label takes the name of a label"));
+    };
+    let Expr::Literal(LiteralValue::String(name)) = &arg.expr else {
+        let problem = checker.problem(arg, "the name of a label is written out");
+        return Err(problem.hint("as in client.label(\"app\")"));
+    };
+    Ok((Node::Label { server, name: name.inner().to_owned() }, Type::Text))
 }
 
 fn header(

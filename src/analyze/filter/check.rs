@@ -444,7 +444,11 @@ fn is_constant(node: &Node) -> bool {
     let constant = |node: &Node| matches!(node, Node::Constant(_));
     match node {
         Node::Constant(_) => true,
-        Node::Field(_) | Node::Variable(_) | Node::Header { .. } | Node::Attribute(_) => false,
+        Node::Field(_)
+        | Node::Variable(_)
+        | Node::Header { .. }
+        | Node::Label { .. }
+        | Node::Attribute(_) => false,
         // A loop's body is not constant if it names its variable.
         Node::Loop(..) => false,
         Node::Not(inner)

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use regex::Regex;
 
 use super::convert::{Convert, convert};
-use super::field::{Field, Part, attribute};
+use super::field::{Field, Part, attribute, label};
 use super::value::{Value, Why};
 use crate::analyze::report::Item;
 
@@ -114,6 +114,8 @@ pub enum Node {
     Convert(Convert, Box<Node>),
     /// `request.header("name")`, or all of that name.
     Header { part: Part, all: bool, name: String },
+    /// `client.label("name")`, or that of the server.
+    Label { server: bool, name: String },
     /// `attributes["name"]`
     Attribute(Box<Node>),
     /// `list[number]`
@@ -211,6 +213,7 @@ impl Node {
             Self::Convert(what, inner) => convert(*what, inner.value(frame)),
             Self::Header { part, all: false, name } => frame.take(|item| part.value(item, name)),
             Self::Header { part, all: true, name } => frame.take(|item| part.values(item, name)),
+            Self::Label { server, name } => frame.take(|item| label(item, *server, name)),
             Self::Attribute(name) => match name.value(frame) {
                 Value::Text(name) => frame.take(|item| attribute(item, &name)),
                 value => value,

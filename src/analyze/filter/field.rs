@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use super::value::{Type, Value, Why};
 use crate::analyze::fields::Fields;
-use crate::analyze::owner::Process;
+use crate::analyze::owner::place::{Basis, Qualified};
+use crate::analyze::owner::{End, Process};
 use crate::analyze::report::{Item, address_text};
 use crate::analyze::transaction::{Grpc, Message, Value as Attribute};
 use crate::time::Timestamp;
@@ -125,29 +126,47 @@ pub static FIELDS: &[Field] = &[
     field("comment", Type::Text, |i| Value::text(i.comment, Why::NotThere)),
     field("process", Type::Record, |i| {
         let known = |process: Option<&Process>| process.is_some_and(Process::is_known);
-        record(known(i.client_process) || known(i.server_process))
+        record(known(i.client_end.process) || known(i.server_end.process))
     }),
     field("process.client", Type::Record, |i| {
-        record(i.client_process.is_some_and(Process::is_known))
+        record(i.client_end.process.is_some_and(Process::is_known))
     }),
-    field("process.client.pid", Type::Number, |i| pid(i.client_process)),
-    field("process.client.comm", Type::Text, |i| comm(i.client_process)),
-    field("process.client.exe", Type::Text, |i| exe(i.client_process)),
-    field("process.client.uid", Type::Number, |i| uid(i.client_process)),
+    field("process.client.pid", Type::Number, |i| pid(i.client_end.process)),
+    field("process.client.comm", Type::Text, |i| comm(i.client_end.process)),
+    field("process.client.exe", Type::Text, |i| exe(i.client_end.process)),
+    field("process.client.uid", Type::Number, |i| uid(i.client_end.process)),
     field("process.server", Type::Record, |i| {
-        record(i.server_process.is_some_and(Process::is_known))
+        record(i.server_end.process.is_some_and(Process::is_known))
     }),
-    field("process.server.pid", Type::Number, |i| pid(i.server_process)),
-    field("process.server.comm", Type::Text, |i| comm(i.server_process)),
-    field("process.server.exe", Type::Text, |i| exe(i.server_process)),
-    field("process.server.uid", Type::Number, |i| uid(i.server_process)),
+    field("process.server.pid", Type::Number, |i| pid(i.server_end.process)),
+    field("process.server.comm", Type::Text, |i| comm(i.server_end.process)),
+    field("process.server.exe", Type::Text, |i| exe(i.server_end.process)),
+    field("process.server.uid", Type::Number, |i| uid(i.server_end.process)),
     field("container", Type::Record, |i| {
         let has =
             |process: Option<&Process>| process.is_some_and(|process| process.container.is_some());
-        record(has(i.client_process) || has(i.server_process))
+        record(has(i.client_end.process) || has(i.server_end.process))
     }),
-    field("container.client", Type::Text, |i| container(i.client_process)),
-    field("container.server", Type::Text, |i| container(i.server_process)),
+    field("container.client", Type::Text, |i| container(i.client_end.process)),
+    field("container.server", Type::Text, |i| container(i.server_end.process)),
+    field("client.namespace", Type::Text, |i| text_of(i.client_end.namespace())),
+    field("client.workload", Type::Text, |i| workload(i.client_end)),
+    field("client.kind", Type::Text, |i| text_of(i.client_end.workload().map(|w| w.kind.as_str()))),
+    field("client.pod", Type::Text, |i| qualified(i.client_end.pod())),
+    field("client.container", Type::Text, |i| text_of(i.client_end.container())),
+    field("client.service", Type::Text, |i| qualified(i.client_end.service())),
+    field("client.node", Type::Text, |i| text_of(i.client_end.node())),
+    field("client.address", Type::Text, |i| address(i.client_end)),
+    field("client.by", Type::Text, |i| text_of(i.client_end.basis().map(Basis::name))),
+    field("server.namespace", Type::Text, |i| text_of(i.server_end.namespace())),
+    field("server.workload", Type::Text, |i| workload(i.server_end)),
+    field("server.kind", Type::Text, |i| text_of(i.server_end.workload().map(|w| w.kind.as_str()))),
+    field("server.pod", Type::Text, |i| qualified(i.server_end.pod())),
+    field("server.container", Type::Text, |i| text_of(i.server_end.container())),
+    field("server.service", Type::Text, |i| qualified(i.server_end.service())),
+    field("server.node", Type::Text, |i| text_of(i.server_end.node())),
+    field("server.address", Type::Text, |i| address(i.server_end)),
+    field("server.by", Type::Text, |i| text_of(i.server_end.basis().map(Basis::name))),
 ];
 
 /// The field of this name.
@@ -219,6 +238,34 @@ fn exe(process: Option<&Process>) -> Value<'_> {
 
 fn container(process: Option<&Process>) -> Value<'_> {
     Value::text(process.and_then(|process| process.container.as_deref()), Why::NotSeen)
+}
+
+/// Something of where an end runs: nobody knows whether it is not known or not there.
+fn text_of(text: Option<&str>) -> Value<'_> {
+    Value::text(text, Why::NotSeen)
+}
+
+fn qualified(name: Option<&Qualified>) -> Value<'_> {
+    name.map_or(Value::Null(Why::NotSeen), |name| Value::Text(Cow::Owned(name.to_string())))
+}
+
+fn workload(end: End<'_>) -> Value<'_> {
+    let name = end.name().filter(|_| end.workload().is_some());
+    name.map_or(Value::Null(Why::NotSeen), |name| Value::Text(Cow::Owned(name.to_string())))
+}
+
+fn address(end: End<'_>) -> Value<'_> {
+    let text = end.address().map(address_text);
+    text.map_or(Value::Null(Why::NotSeen), |text| Value::Text(Cow::Owned(text)))
+}
+
+/// A label of the pod at an end: an empty text where its labels are known and this is
+/// none of them.
+pub fn label<'a>(item: &Item<'a>, server: bool, name: &str) -> Value<'a> {
+    let end = if server { item.server_end } else { item.client_end };
+    let Some(labels) = end.labels() else { return Value::Null(Why::NotSeen) };
+    let value = labels.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    Value::Text(Cow::Borrowed(value.unwrap_or_default()))
 }
 
 /// Whether a name stands for one that HPACK could not resolve: it could be any.

@@ -115,7 +115,8 @@ impl Flow {
             half.next = Some(start.plus(segment.wire_len));
             half.counts.bytes += payload.len() as u64;
             let content = Content::Data(payload);
-            let chunk = Chunk { at: segment.at, packet: segment.packet, content };
+            let (at, packet, seq) = (segment.at, segment.packet, segment.seq);
+            let chunk = Chunk { at, packet, seq, content };
             self.push_here(segment.side, chunk, context);
         }
         if fin {

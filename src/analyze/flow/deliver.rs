@@ -30,14 +30,15 @@ impl Flow {
         half.counts.bytes += fresh.len() as u64;
         let (at, packet) = (place.at, place.packet);
         if !fresh.is_empty() {
-            self.push(side, Chunk { at, packet, content: Content::Data(fresh) }, context);
+            let seq = place.start.plus(known).0;
+            self.push(side, Chunk { at, packet, seq, content: Content::Data(fresh) }, context);
         }
         let captured = known.max(u32::try_from(payload.len()).unwrap_or(u32::MAX));
         let cut = u64::from(place.wire_len.saturating_sub(captured));
         if cut > 0 {
             self.count_gap(cut, GapCause::Snaplen as usize);
             let content = Content::Gap(cut, GapCause::Snaplen);
-            self.push(side, Chunk { at, packet, content }, context);
+            self.push(side, Chunk { at, packet, seq: 0, content }, context);
         }
     }
 
@@ -54,7 +55,7 @@ impl Flow {
             self.count_gap(1, GapCause::Lost as usize);
             self.push(
                 side,
-                Chunk { at, packet, content: Content::Gap(1, GapCause::Lost) },
+                Chunk { at, packet, seq: 0, content: Content::Gap(1, GapCause::Lost) },
                 context,
             );
         }
@@ -165,7 +166,7 @@ impl Flow {
     ) {
         if !self.half(side).ended {
             self.half_mut(side).ended = true;
-            self.push(side, Chunk { at, packet: 0, content: Content::End(end) }, context);
+            self.push(side, Chunk { at, packet: 0, seq: 0, content: Content::End(end) }, context);
         }
     }
 

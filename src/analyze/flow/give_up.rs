@@ -130,7 +130,7 @@ impl Flow {
             half.next = Some(ack);
             let len = u64::from(ack.distance(next).unsigned_abs());
             self.count_gap(len, cause as usize);
-            let chunk = Chunk { at: last, packet: 0, content: Content::Gap(len, cause) };
+            let chunk = Chunk { at: last, packet: 0, seq: 0, content: Content::Gap(len, cause) };
             self.push(side, chunk, context);
             return true;
         }
@@ -148,7 +148,7 @@ impl Flow {
         let (at, packet) =
             half.held.front().map_or((last, 0), |held| (held.place.at, held.place.packet));
         self.count_gap(len, cause as usize);
-        self.push(side, Chunk { at, packet, content: Content::Gap(len, cause) }, context);
+        self.push(side, Chunk { at, packet, seq: 0, content: Content::Gap(len, cause) }, context);
         true
     }
 

@@ -37,8 +37,12 @@ pub struct FlowKey {
     a: [u64; 2],
     b: [u64; 2],
     ports: u32,
-    v6: bool,
+    /// [`V6`], and above it where it was observed, 0 where that makes no difference.
+    rest: u32,
 }
+
+/// Set in a key of IPv6.
+const V6: u32 = 1;
 
 impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -80,14 +84,33 @@ impl FlowKey {
     #[inline]
     pub fn of(from: ([u64; 2], u16), to: ([u64; 2], u16), v6: bool) -> (Self, Side) {
         let (a, b, side) = if from <= to { (from, to, Side::A) } else { (to, from, Side::B) };
-        (Self { a: a.0, b: b.0, ports: u32::from(a.1) << 16 | u32::from(b.1), v6 }, side)
+        (
+            Self { a: a.0, b: b.0, ports: u32::from(a.1) << 16 | u32::from(b.1), rest: v6.into() },
+            side,
+        )
+    }
+
+    /// The same as observed at this point: a connection that is seen at two points of
+    /// observation is two flows. Point 0 is where there is no more than one.
+    #[inline(always)]
+    pub fn at(self, point: u16) -> Self {
+        Self { rest: self.rest & V6 | u32::from(point) << 1, ..self }
+    }
+
+    /// Where it was observed.
+    pub fn point(&self) -> u16 {
+        (self.rest >> 1) as u16
+    }
+
+    fn is_v6(&self) -> bool {
+        self.rest & V6 != 0
     }
 
     /// Address and port of one end.
     pub fn end(&self, side: Side) -> SocketAddr {
         match side {
-            Side::A => SocketAddr::new(address(self.a, self.v6), (self.ports >> 16) as u16),
-            Side::B => SocketAddr::new(address(self.b, self.v6), (self.ports & 0xffff) as u16),
+            Side::A => SocketAddr::new(address(self.a, self.is_v6()), (self.ports >> 16) as u16),
+            Side::B => SocketAddr::new(address(self.b, self.is_v6()), (self.ports & 0xffff) as u16),
         }
     }
 
@@ -112,7 +135,7 @@ impl FlowKey {
         ((u128::from(self.mix() << 16) * places as u128) >> 64) as usize
     }
 
-    /// A cheap hash, the same in every run.
+    /// A cheap hash, the same in every run; and at every point, of which there are few.
     #[inline(always)]
     pub fn mix(&self) -> u64 {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -125,7 +148,7 @@ impl FlowKey {
 }
 
 /// A key in 16 bytes where a [`FlowKey`] has 40, for where there are very many:
-/// of IPv4, which most are; that of IPv6 is apart.
+/// of IPv4 at point 0, which most are; that of others is apart.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SmallKey {
     /// Addresses and ports.
@@ -136,7 +159,7 @@ pub enum SmallKey {
 
 impl From<&FlowKey> for SmallKey {
     fn from(key: &FlowKey) -> Self {
-        if key.v6 {
+        if key.rest != 0 {
             return Self::V6(Box::new(*key));
         }
         // What is above is that of every IPv4-mapped address.
@@ -150,7 +173,7 @@ impl SmallKey {
         match self {
             Self::V4([a, b, ports]) => {
                 let mapped = |address: u32| split(bits(IpAddr::V4(address.into())));
-                FlowKey { a: mapped(*a), b: mapped(*b), ports: *ports, v6: false }
+                FlowKey { a: mapped(*a), b: mapped(*b), ports: *ports, rest: 0 }
             }
             Self::V6(key) => **key,
         }
@@ -169,9 +192,25 @@ mod tests {
             for (one, two) in [(one, one), (two, two), (two, one)] {
                 let (key, _) = FlowKey::new((one, 80), (two, 65_535));
                 if one.is_ipv4() == two.is_ipv4() {
-                    assert_eq!(SmallKey::from(&key).key(), key);
+                    for key in [key, key.at(1), key.at(u16::MAX)] {
+                        assert_eq!(SmallKey::from(&key).key(), key);
+                    }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn points_are_apart() {
+        for address in ["10.0.0.1", "fe80::1"] {
+            let address: IpAddr = address.parse().unwrap();
+            let (key, _) = FlowKey::new((address, 80), (address, 4000));
+            assert_eq!((key.point(), key.at(0)), (0, key));
+            assert_eq!((key.at(7).point(), key.at(7).at(0)), (7, key));
+            assert_ne!(key.at(1), key);
+            assert_ne!(key.at(1), key.at(2));
+            // They may share a shard and a place there.
+            assert_eq!(key.at(1).end(Side::A), key.end(Side::A));
         }
     }
 

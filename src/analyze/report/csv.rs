@@ -8,11 +8,11 @@
 
 use super::write::{is_plain, push_address, push_time, push_u64, text_of};
 use super::{Id, Item};
-use crate::analyze::owner::Process;
+use crate::analyze::owner::{End, Process};
 use crate::time::Timestamp;
 
 /// The columns: the names are those of `jsonl`, gRPC's prefixed with `grpc.`.
-pub const COLUMNS: [&str; 37] = [
+pub const COLUMNS: [&str; 44] = [
     "protocol",
     "client",
     "server",
@@ -50,6 +50,13 @@ pub const COLUMNS: [&str; 37] = [
     "client_container",
     "server_container",
     "id",
+    "client_workload",
+    "client_pod",
+    "client_node",
+    "server_workload",
+    "server_pod",
+    "server_service",
+    "server_node",
 ];
 
 /// Appends the header row.
@@ -102,7 +109,7 @@ pub fn write(item: &Item<'_>, out: &mut Vec<u8>) {
     row.list(&transaction.anomalies);
     row.text(item.interface.map(str::as_bytes));
     row.text(item.comment.map(str::as_bytes));
-    let ends = [item.client_process, item.server_process];
+    let ends = [item.client_end.process, item.server_end.process];
     for process in ends {
         row.text(process.and_then(Process::label).as_deref().map(str::as_bytes));
     }
@@ -110,7 +117,28 @@ pub fn write(item: &Item<'_>, out: &mut Vec<u8>) {
         row.text(process.and_then(|process| process.container.as_deref()).map(str::as_bytes));
     }
     row.id(item.id());
+    names(item, &mut row);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Where both ends run.
+fn names(item: &Item<'_>, row: &mut Row<'_>) {
+    let (client, server) = (item.client_end, item.server_end);
+    if !client.is_named() && !server.is_named() {
+        return row.out.extend_from_slice(b",,,,,,,");
+    }
+    let workload = |end: End<'_>| {
+        let name = end.name().filter(|_| end.workload().is_some());
+        name.map(|name| name.to_string())
+    };
+    let mut text = |text: Option<&str>| row.text(text.map(str::as_bytes));
+    text(workload(client).as_deref());
+    text(client.pod().map(ToString::to_string).as_deref());
+    text(client.node());
+    text(workload(server).as_deref());
+    text(server.pod().map(ToString::to_string).as_deref());
+    text(server.service().map(ToString::to_string).as_deref());
+    text(server.node());
 }
 
 /// Stands before what a spreadsheet would take for a formula

@@ -157,6 +157,8 @@ pub struct Example {
     pub messages: Option<[u64; 2]>,
     /// The client's and the server's process, where the capture says them.
     pub processes: [Option<String>; 2],
+    /// Where the client and the server run, and what that rests on, where it is known.
+    pub runs: [Option<String>; 2],
     /// Where it was captured.
     pub interface: Option<String>,
     /// Header and trailer fields of the request and of the response; empty
@@ -207,6 +209,8 @@ pub struct Connection {
     pub client: SocketAddr,
     /// Server's address and port.
     pub server: SocketAddr,
+    /// Names of both ends, where they are known.
+    pub names: [Option<String>; 2],
     /// What it spoke; None where not recognised.
     pub kind: Option<&'static str>,
     /// First packet.

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use super::{CaptureTotals, FlowTotals, InputTotals, Item};
 use crate::analyze::fields::Fields;
-use crate::analyze::owner::Process;
+use crate::analyze::owner::{End, Process};
 use crate::analyze::transaction::{
     Completeness, Grpc, Message, Outcome, Pauses, Transaction, Value,
 };
@@ -104,8 +104,9 @@ impl Placed {
             index: self.index,
             interface: (self.connection == 1).then_some("eth0"),
             comment: (self.index == 2).then_some("say \"hi\"\nagain"),
-            client_process: (self.connection == 2).then(curl),
-            server_process: (self.index == 3).then(nginx),
+            client_end: End::of((self.connection == 2).then(curl)),
+            server_end: End::of((self.index == 3).then(nginx)),
+            joined: None,
         }
     }
 }
@@ -238,6 +239,7 @@ pub fn flow(connection: u64, kind: Option<&'static str>) -> FlowTotals {
             3 => [vec![], ["a", "b", "c", "nginx"].map(str::to_owned).to_vec()],
             _ => Default::default(),
         },
+        ends: Default::default(),
         anomalies: Vec::new(),
         findings: Vec::new(),
     }
@@ -279,6 +281,7 @@ pub fn capture() -> CaptureTotals {
         names: [("10.0.0.2".parse().unwrap(), "api".to_owned())].into(),
         interrupted: false,
         filter: None,
+        joined: None,
     }
 }
 

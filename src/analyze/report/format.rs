@@ -20,6 +20,8 @@ pub enum Format {
     Log,
     /// HTTP Archive 1.2 for browsers and other tools, by start time.
     Har,
+    /// The service map for Graphviz.
+    Dot,
 }
 
 /// A format's name that there is not.
@@ -29,8 +31,16 @@ pub struct UnknownFormat(pub String);
 
 impl Format {
     /// All, in the order of the help.
-    pub const ALL: [Self; 7] =
-        [Self::Text, Self::Json, Self::Html, Self::Jsonl, Self::Csv, Self::Log, Self::Har];
+    pub const ALL: [Self; 8] = [
+        Self::Text,
+        Self::Json,
+        Self::Html,
+        Self::Jsonl,
+        Self::Csv,
+        Self::Log,
+        Self::Har,
+        Self::Dot,
+    ];
 
     /// Those with something for each transaction, by its start.
     pub const TRANSACTIONS: [Self; 3] = [Self::Jsonl, Self::Csv, Self::Har];
@@ -45,6 +55,7 @@ impl Format {
             Self::Csv => "csv",
             Self::Log => "log",
             Self::Har => "har",
+            Self::Dot => "dot",
         }
     }
 
@@ -58,6 +69,7 @@ impl Format {
             Self::Csv => &["csv"],
             Self::Log => &["log"],
             Self::Har => &["har"],
+            Self::Dot => &["dot", "gv"],
         }
     }
 
@@ -75,7 +87,7 @@ impl Format {
     /// Whether it is a [`Report`](super::Report) at the end rather than something
     /// for each transaction or event.
     pub const fn is_summary(self) -> bool {
-        matches!(self, Self::Text | Self::Json | Self::Html)
+        matches!(self, Self::Text | Self::Json | Self::Html | Self::Dot)
     }
 
     /// Whether it is of use only when its end has been written; of the others
@@ -111,7 +123,8 @@ impl FromStr for Format {
 pub struct Formats(u8);
 
 impl Formats {
-    const SUMMARIES: u8 = Format::Text.bit() | Format::Json.bit() | Format::Html.bit();
+    const SUMMARIES: u8 =
+        Format::Text.bit() | Format::Json.bit() | Format::Html.bit() | Format::Dot.bit();
     const TRANSACTIONS: u8 = Format::Jsonl.bit() | Format::Csv.bit() | Format::Har.bit();
 
     /// Whether this one is among them.

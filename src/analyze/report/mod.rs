@@ -5,7 +5,7 @@
 //!
 //! - [`jsonl`], [`csv`], [`har`] and [`log`] write a line per transaction or event,
 //!   which [`Sorter`] brings into order in bounded memory.
-//! - [`Aggregate`] sums up to a [`Report`], which [`json`], [`text`] and [`html`] print.
+//! - [`Aggregate`] sums up to a [`Report`], which [`json`], [`text`], [`html`] and [`dot`] print.
 //! - A run may write several formats, each to its [`Destination`].
 //!
 //! The formats are documented for users in `docs/output.md`.
@@ -14,8 +14,10 @@ pub mod aggregate;
 pub mod csv;
 pub mod destination;
 pub mod detail;
+pub mod dot;
 pub mod fold;
 pub mod format;
+mod graph;
 pub mod har;
 pub mod html;
 pub mod id;
@@ -23,9 +25,11 @@ pub mod json;
 pub mod jsonl;
 pub mod log;
 pub mod model;
+pub mod named;
 pub mod route;
 pub mod show;
 pub mod sorter;
+mod talk;
 pub mod text;
 mod write;
 
@@ -49,7 +53,8 @@ pub(in crate::analyze) use text::{escape, must_be_spelled};
 pub use write::text_of;
 
 use crate::analyze::filter::{Filter, Selection, Window};
-use crate::analyze::owner::Process;
+use crate::analyze::join::{JoinTotals, Joined};
+use crate::analyze::owner::{End, OwnedEnd};
 use crate::analyze::transaction::Transaction;
 use crate::pcap::Damage;
 use crate::time::Timestamp;
@@ -59,7 +64,8 @@ pub fn write_begin(format: Format, out: &mut Vec<u8>) {
     match format {
         Format::Csv => csv::write_header(out),
         Format::Har => har::write_begin(out),
-        Format::Text | Format::Json | Format::Html | Format::Jsonl | Format::Log => {}
+        Format::Text | Format::Json | Format::Html | Format::Dot => {}
+        Format::Jsonl | Format::Log => {}
     }
 }
 
@@ -79,7 +85,7 @@ pub fn write_transaction(format: Format, item: &Item<'_>, parts: Parts, out: &mu
         Format::Jsonl => jsonl::write(item, parts, out),
         Format::Csv => csv::write(item, out),
         Format::Har => har::write(item, parts.bodies, out),
-        Format::Text | Format::Json | Format::Html | Format::Log => {}
+        Format::Text | Format::Json | Format::Html | Format::Dot | Format::Log => {}
     }
 }
 
@@ -98,6 +104,7 @@ pub fn write_end(
         Format::Text => text::write(report, style, out),
         Format::Json => json::write(report, out),
         Format::Html => html::write(report, out),
+        Format::Dot => dot::write(report, out),
         Format::Har => har::write_end(report, out),
         Format::Jsonl | Format::Csv | Format::Log => Ok(()),
     }
@@ -128,10 +135,12 @@ pub struct Item<'a> {
     pub interface: Option<&'a str>,
     /// Comment of the packet that began it, or of its connection.
     pub comment: Option<&'a str>,
-    /// The client's process, where the capture says it.
-    pub client_process: Option<&'a Process>,
-    /// The server's process, where the capture says it.
-    pub server_process: Option<&'a Process>,
+    /// What the capture says of the client's end: its process, where that runs.
+    pub client_end: End<'a>,
+    /// The same of the server's.
+    pub server_end: End<'a>,
+    /// What is known of it since both its ends were seen, on two nodes.
+    pub joined: Option<&'a Joined>,
 }
 
 impl Item<'_> {
@@ -178,6 +187,8 @@ pub struct FlowTotals {
     /// Names of the client's processes and of the server's, where the capture
     /// says them.
     pub processes: [Vec<String>; 2],
+    /// What is known of both ends in the end, where that is more than processes.
+    pub ends: [OwnedEnd; 2],
     /// Anomalies that belong to no transaction: name and count.
     pub anomalies: Vec<(&'static str, u64)>,
     /// Way ("to server"/"to client"), packet number and text of what a real
@@ -228,6 +239,8 @@ pub struct CaptureTotals {
     pub interrupted: bool,
     /// What was reported of it; None where that is all.
     pub filter: Option<FilterTotals>,
+    /// What joining recordings of several nodes came to; None where none was.
+    pub joined: Option<JoinTotals>,
 }
 
 /// A bound in time as the user wrote it, and as a time where that is known.

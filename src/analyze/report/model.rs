@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Serialize, Serializer};
 
 use super::detail::{Detail, EndpointDetail};
+pub use super::talk::{Party, Talk};
+use crate::analyze::join::JoinTotals;
 use crate::time::Timestamp;
 
 /// Version of the layout; raised when a name changes its meaning or goes.
@@ -29,6 +31,9 @@ pub struct Report {
     pub loss: Loss,
     /// Which transactions are reported; null where all are.
     pub filter: Option<Filtered>,
+    /// What joining recordings of several nodes came to; not there where there are not several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined: Option<JoinTotals>,
     /// TCP connections.
     pub flows: Flows,
     /// All transactions together.
@@ -50,6 +55,11 @@ pub struct Report {
     pub edges: Vec<Edge>,
     /// What pairs past the limit on pairs added up to.
     pub edges_other: Option<EdgeFigures>,
+    /// The same by workload, most transactions first; empty where the capture says no
+    /// names.
+    pub workloads: Vec<Talk>,
+    /// What pairs of workloads past the limit on pairs added up to.
+    pub workloads_other: Option<EdgeFigures>,
     /// Anomalies of transactions and connections, most first.
     #[serde(serialize_with = "as_object")]
     pub anomalies: Vec<Named>,
@@ -360,6 +370,13 @@ pub struct Sample {
     pub completeness: String,
     /// Its name for `perisco show`.
     pub id: String,
+    /// Name of the client's end, where one is known: see [`Party`].
+    pub client_name: Option<String>,
+    /// The same of the server's.
+    pub server_name: Option<String>,
+    /// The Service that the client addressed, where that is known and is not the
+    /// server's name: without its namespace where that is the server's.
+    pub service: Option<String>,
 }
 
 /// Transactions that failed in the same way.
@@ -397,6 +414,11 @@ pub struct Edge {
     pub client_processes: Vec<String>,
     /// The same of the server's.
     pub server_processes: Vec<String>,
+    /// Names of workloads, pods, Services or nodes at the client's end, where the capture
+    /// says them: likewise.
+    pub client_workloads: Vec<String>,
+    /// The same at the server's.
+    pub server_workloads: Vec<String>,
 }
 
 /// What the connections and transactions between two hosts add up to.
@@ -406,6 +428,8 @@ pub struct EdgeFigures {
     pub connections: u64,
     /// What those connections spoke; "unknown" where not recognised.
     pub kinds: Vec<String>,
+    /// What the transactions spoke: "http/1.1", "http/2", "grpc", …
+    pub protocols: Vec<String>,
     /// Payload bytes of those connections, to the server and to the client.
     pub payload_bytes_to_server: u64,
     /// See `payload_bytes_to_server`.

@@ -6,7 +6,7 @@ use super::*;
 use crate::analyze::transaction::{Message, Transaction};
 
 /// The field names of a line, in the documented order.
-const FIELDS: [&str; 32] = [
+const FIELDS: [&str; 33] = [
     "protocol",
     "client",
     "server",
@@ -39,6 +39,7 @@ const FIELDS: [&str; 32] = [
     "process",
     "container",
     "id",
+    "names",
 ];
 
 fn report_of(items: &[Placed], flows: &[FlowTotals], capture: CaptureTotals) -> Report {
@@ -68,7 +69,7 @@ fn jsonl_without_headers() {
 
 #[test]
 fn jsonl_fields_come_in_the_documented_order() {
-    for (headers, count) in [(true, 32), (false, 28)] {
+    for (headers, count) in [(true, 33), (false, 29)] {
         for line in lines(headers).lines() {
             let parsed: Json = serde_json::from_str(line).unwrap();
             assert_eq!(parsed.as_object().unwrap().len(), count);

@@ -1,7 +1,7 @@
 //! Connections of which only a SYN was seen, where there are many: they are
 //! kept small, and become flows when more comes of them.
 
-use super::{Shard, Work, output};
+use super::{Shard, Work, joining};
 use crate::analyze::decode::End;
 use crate::analyze::flow::SegmentRef;
 use crate::analyze::flow::begun::Begun;
@@ -64,7 +64,7 @@ impl Shard {
             flow.finish(end, context);
             flow
         });
-        self.aggregate.add_flow(&output::totals(&mut flow));
+        joining::tell_totals(&mut self.aggregate, &mut self.told, &mut flow, packet);
         self.table.forget(id);
         true
     }

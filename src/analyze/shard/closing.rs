@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Shard, Work, notes, output};
+use super::{Shard, Work, joining, notes};
 use crate::analyze::decode::End;
 use crate::analyze::flow::closed::Closed;
 use crate::analyze::flow::table::FlowId;
@@ -23,7 +23,8 @@ impl Shard {
     /// Tells the totals of the connections that have closed and have got their
     /// numbers, and lets go of all but their ends.
     pub(super) fn let_closed_go(&mut self) {
-        let Self { closing, table, aggregate, .. } = self;
+        let Self { closing, table, aggregate, told, edges, .. } = self;
+        let said = edges[1];
         closing.retain(|id| {
             let Some(flow) = table.get_mut(*id) else { return false };
             if flow.number == 0 && !flow.over {
@@ -32,7 +33,7 @@ impl Shard {
             if !(flow.over || flow.waiting)
                 && let Some(closed) = Closed::of(flow)
             {
-                aggregate.add_flow(&output::totals(flow));
+                joining::tell_totals(aggregate, told, flow, said);
                 table.close(*id, closed);
             }
             false
@@ -52,7 +53,10 @@ impl Shard {
         if closed.goes_on(segment, work.run.options.limits.idle_nanos) {
             // Time does not go on for it.
             self.aggregate.add_retransmissions(u64::from(segment.wire_len > 0));
-            notes::tell_late(closed, segment, work.round, &mut self.aggregate);
+            // Of a joined connection the addresses may be others by now.
+            if closed.key.point() == 0 {
+                notes::tell_late(closed, segment, work.round, &mut self.aggregate);
+            }
             return None;
         }
         if !Flow::may_start_with(segment.flags, segment.wire_len) {

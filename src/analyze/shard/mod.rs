@@ -2,14 +2,15 @@
 //!
 //! A shard works alone on its segments of a round. `begun` is for connections
 //! of which only a SYN was seen, `closing` is for connections
-//! that have closed, `notes` keeps what packet comments say, `output` reports
+//! that have closed, `joining` for those whose other end may have been seen elsewhere, `notes` keeps what packet comments say, `output` reports
 //! what its flows have finished, `parking` is for connections that are quiet,
 //! `upkeep` keeps time and limits.
 
 mod begun;
 mod closing;
+mod joining;
 mod notes;
-mod output;
+pub(super) mod output;
 mod parking;
 mod upkeep;
 
@@ -22,6 +23,7 @@ use crate::analyze::decode::{End, Finished, Output, Wants};
 use crate::analyze::filter::Selection;
 use crate::analyze::flow::table::{FlowId, FlowTable};
 use crate::analyze::flow::{Context, Flow, SegmentRef};
+use crate::analyze::join::Told;
 use crate::analyze::limits::SHARDS;
 use crate::analyze::options::Options;
 use crate::analyze::report::log::LogKind;
@@ -126,6 +128,9 @@ impl<'a> Work<'a> {
 struct Pending {
     flow: FlowId,
     index: u64,
+    /// The packet that it finished with: what later ones say of its ends is too late
+    /// for it, whenever its connection has its number.
+    packet: u64,
     finished: Finished,
 }
 
@@ -166,6 +171,9 @@ pub struct Shard {
     pub events: Vec<LogEvent>,
     /// Transactions for who looks on, since they were last taken.
     pub watched: Vec<Watched>,
+    /// What other points of observation may have seen too, since it was last taken; None
+    /// where there is only one.
+    pub told: Option<Vec<Told>>,
     /// What limits cost.
     pub limits: Vec<(&'static str, u64)>,
 }
@@ -286,7 +294,8 @@ impl Shard {
     /// new connections, lines, events or what somebody looks at.
     pub fn has_told(&self) -> bool {
         let no_lines = self.lines.iter().all(|lines| lines.keys.is_empty());
-        let nothing = no_lines && self.events.is_empty() && self.watched.is_empty();
+        let none_told = self.told.as_ref().is_none_or(Vec::is_empty);
+        let nothing = no_lines && self.events.is_empty() && self.watched.is_empty() && none_told;
         self.fresh.len() > self.numbers.len() || !nothing
     }
 
@@ -320,6 +329,8 @@ impl Shard {
     /// Ends all flows because the capture has ended.
     pub fn finish(&mut self, round: &Round, run: &Run<'_>) {
         self.take_numbers(u64::MAX);
+        // Nothing is read ahead any more.
+        self.edges[1] = u64::MAX;
         self.report(run);
         let payloads = round.payloads();
         let work = Work::new(round, &payloads, run);

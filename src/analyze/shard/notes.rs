@@ -3,7 +3,7 @@
 use crate::analyze::flow::closed::Closed;
 use crate::analyze::flow::key::Side;
 use crate::analyze::flow::{Flow, SegmentRef};
-use crate::analyze::owner::{Note, Owner, Owners};
+use crate::analyze::owner::{Note, Owners};
 use crate::analyze::packet::flags;
 use crate::analyze::report::Aggregate;
 use crate::analyze::round::Round;
@@ -17,15 +17,32 @@ const COMMENTS_PER_FLOW: usize = 64;
 pub(super) fn keep(flow: &mut Flow, segment: &SegmentRef, round: &Round) {
     let client = flow.client();
     for note in of_packet(segment.packet, round) {
-        match note {
-            Note::Comment(text) => keep_comment(flow, segment.packet, text),
-            Note::Owner(owner) => keep_owner(&mut flow.owners, owner, segment, client),
+        if let Note::Comment(text) = note {
+            keep_comment(flow, segment.packet, text);
+        }
+    }
+    keep_ends(&mut flow.owners, segment, round, client);
+}
+
+/// Keeps what is said of the ends: owners first, since they tell which end is the
+/// client's.
+fn keep_ends(owners: &mut Owners, segment: &SegmentRef, round: &Round, client: Side) {
+    let syn = segment.flags & flags::SYN != 0;
+    let syn = syn.then_some(segment.flags & flags::ACK == 0);
+    for note in of_packet(segment.packet, round) {
+        if let Note::Owner(owner) = note {
+            owners.keep(owner, segment.packet, segment.side, syn, client);
+        }
+    }
+    for note in of_packet(segment.packet, round) {
+        if let Note::Place(role, place) = note {
+            owners.keep_place((*role, place), segment.packet, segment.side, syn, client);
         }
     }
 }
 
 /// Tells what the comments of a segment's packet say of a connection whose
-/// totals are told already: only who owned its ends.
+/// totals are told already: only whose its ends were.
 pub(super) fn tell_late(
     closed: &Closed,
     segment: &SegmentRef,
@@ -33,15 +50,14 @@ pub(super) fn tell_late(
     aggregate: &mut Aggregate,
 ) {
     let mut owners = Owners::new(closed.told);
-    for note in of_packet(segment.packet, round) {
-        if let Note::Owner(owner) = note {
-            keep_owner(&mut owners, owner, segment, closed.client);
-        }
-    }
+    keep_ends(&mut owners, segment, round, closed.client);
     if !owners.is_empty() {
         let [client, server] = [closed.client, closed.client.other()];
         let ends = [closed.key.end(client), closed.key.end(server)];
-        aggregate.add_processes(ends, [client, server].map(|side| owners.names(side)));
+        let names = [client, server].map(|side| owners.names(side));
+        let said = segment.packet;
+        let known = [client, server].map(|side| owners.end(side, said, said).to_owned());
+        aggregate.add_ends(ends, names, &known);
     }
 }
 
@@ -49,12 +65,6 @@ fn of_packet(packet: u64, round: &Round) -> impl Iterator<Item = &Note> {
     let at = round.notes.partition_point(|(number, _)| *number < packet);
     let notes = round.notes.get(at..).unwrap_or_default();
     notes.iter().take_while(move |(number, _)| *number == packet).map(|(_, note)| note)
-}
-
-fn keep_owner(owners: &mut Owners, owner: &Owner, segment: &SegmentRef, client: Side) {
-    let syn = segment.flags & flags::SYN != 0;
-    let syn = syn.then_some(segment.flags & flags::ACK == 0);
-    owners.keep(owner, segment.packet, segment.side, syn, client);
 }
 
 fn keep_comment(flow: &mut Flow, packet: u64, text: &str) {

@@ -1,14 +1,16 @@
 //! What flows have finished, on its way into lines, events and tables.
 
-use super::{LogEvent, Pending, Run, Shard, TransactionLines, notes};
+use super::{LogEvent, Pending, Run, Shard, TransactionLines, joining, notes};
 use crate::analyze::decode::{Direction, Event, Finished};
 use crate::analyze::flow::table::FlowId;
 use crate::analyze::flow::{Flow, SegmentRef};
 use crate::analyze::options::Options;
-use crate::analyze::owner::Process;
+use crate::analyze::owner::{End, OwnedEnd, Process};
 use crate::analyze::packet::flags;
 use crate::analyze::report::log::LogKind;
-use crate::analyze::report::{Aggregate, FlowTotals, Format, Item, Parts, write_transaction};
+use crate::analyze::report::{
+    Aggregate, FlowTotals, Format, Item, Parts, address_text, write_transaction,
+};
 use crate::analyze::watch::Watched;
 use crate::time::Timestamp;
 
@@ -25,7 +27,7 @@ impl Shard {
             self.take_events(id, packet, events);
         }
         if !self.output.transactions.is_empty() {
-            self.take_transactions(id, run);
+            self.take_transactions(id, packet, run);
         }
         if closed && run.wants.log {
             self.log_close(id, packet);
@@ -34,28 +36,36 @@ impl Shard {
 
     /// Reports transactions at once, while they are at hand; those of a
     /// connection that has no number yet wait until it has.
-    fn take_transactions(&mut self, id: FlowId, run: &Run<'_>) {
+    fn take_transactions(&mut self, id: FlowId, packet: u64, run: &Run<'_>) {
         let mut transactions = std::mem::take(&mut self.output.transactions);
         match transactions.len() {
             // Nearly always: without the cost of a loop that may be left early.
-            1 => {
-                transactions.pop().into_iter().for_each(|finished| self.take_one(id, finished, run))
+            1 => transactions
+                .pop()
+                .into_iter()
+                .for_each(|finished| self.take_one(id, packet, finished, run)),
+            _ => {
+                transactions.drain(..).for_each(|finished| self.take_one(id, packet, finished, run))
             }
-            _ => transactions.drain(..).for_each(|finished| self.take_one(id, finished, run)),
         }
         self.output.transactions = transactions;
     }
 
     #[inline(always)]
-    fn take_one(&mut self, id: FlowId, finished: Finished, run: &Run<'_>) {
+    fn take_one(&mut self, id: FlowId, packet: u64, finished: Finished, run: &Run<'_>) {
         let Some(flow) = self.table.get_mut(id) else { return };
         flow.transactions += 1;
         let index = flow.transactions;
         if flow.number == 0 {
-            return self.pending.push(Pending { flow: id, index, finished });
+            return self.pending.push(Pending { flow: id, index, packet, finished });
         }
-        let item = item(flow, index, &finished, run);
-        if run.options.filter.is_all() || self.selection.count(run.options.filter.decide(&item)) {
+        let item = item(flow, index, packet, &finished, run);
+        if let Some(told) = self.told.as_mut().filter(|_| flow.key.point() > 0) {
+            let client = if finished.swapped { flow.guess.other() } else { flow.guess };
+            told.push(joining::transaction(flow, client, &item));
+        } else if run.options.filter.is_all()
+            || self.selection.count(run.options.filter.decide(&item))
+        {
             report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
             if run.options.watched {
                 self.watched.push(Watched::new(&item));
@@ -104,8 +114,8 @@ impl Shard {
         // Without a handshake the recorder still knows who connected.
         let client = flow.owners.client().unwrap_or_else(|| flow.client());
         for (role, side) in [("client", client), ("server", client.other())] {
-            let label = flow.owners.at(side, segment.packet).and_then(Process::label);
-            text.extend(label.map(|label| format!("{role}={label}")));
+            let end = flow.owners.end(side, segment.packet, segment.packet);
+            describe(role, &end, &mut text);
         }
         text.retain(|part| !part.is_empty());
         self.events.push(LogEvent {
@@ -138,9 +148,12 @@ impl Shard {
                 self.still_pending.push(waits);
                 continue;
             }
-            let item = item(flow, waits.index, &waits.finished, run);
+            let item = item(flow, waits.index, waits.packet, &waits.finished, run);
             let filter = &run.options.filter;
-            if filter.is_all() || self.selection.count(filter.decide(&item)) {
+            if let Some(told) = self.told.as_mut().filter(|_| flow.key.point() > 0) {
+                let client = if waits.finished.swapped { flow.guess.other() } else { flow.guess };
+                told.push(joining::transaction(flow, client, &item));
+            } else if filter.is_all() || self.selection.count(filter.decide(&item)) {
                 report_item(&item, run.options, &mut self.aggregate, &mut self.lines);
                 if run.options.watched {
                     self.watched.push(Watched::new(&item));
@@ -164,15 +177,41 @@ impl Shard {
     /// Removes a connection that is over and adds up what it came to.
     pub(super) fn total(&mut self, id: FlowId) {
         if let Some(mut flow) = self.table.remove(id) {
-            self.aggregate.add_flow(&totals(&mut flow));
+            let said = self.edges[1];
+            joining::tell_totals(&mut self.aggregate, &mut self.told, &mut flow, said);
             self.table.recycle(flow);
         }
     }
 }
 
-/// A finished transaction as reports take it.
+/// Adds what the log says of an end.
+fn describe(role: &str, end: &End<'_>, text: &mut Vec<String>) {
+    let label = end.process.and_then(Process::label);
+    text.extend(label.map(|label| format!("{role}={label}")));
+    if !end.is_named() {
+        return;
+    }
+    let mut add = |key, value: Option<String>| {
+        text.extend(value.map(|value| format!("{role}.{key}={value}")));
+    };
+    let workload = end.name().filter(|_| end.workload().is_some());
+    add("workload", workload.map(|name| name.to_string()));
+    add("pod", end.pod().map(ToString::to_string));
+    add("service", end.service().map(ToString::to_string));
+    add("node", end.node().map(str::to_owned));
+    add("address", end.address().map(address_text));
+    add("by", end.basis().map(|basis| basis.name().to_owned()));
+}
+
+/// A transaction that finished with packet `said`, as reports take it.
 #[inline(always)]
-fn item<'a>(flow: &'a Flow, index: u64, finished: &'a Finished, run: &'a Run<'_>) -> Item<'a> {
+fn item<'a>(
+    flow: &'a Flow,
+    index: u64,
+    said: u64,
+    finished: &'a Finished,
+    run: &'a Run<'_>,
+) -> Item<'a> {
     let client = if finished.swapped { flow.guess.other() } else { flow.guess };
     let interface = run.interfaces.get(flow.interface as usize);
     let packet = notes::last_packet(&finished.transaction);
@@ -184,13 +223,15 @@ fn item<'a>(flow: &'a Flow, index: u64, finished: &'a Finished, run: &'a Run<'_>
         index,
         interface: interface.and_then(Option::as_deref),
         comment: notes::comment_of(flow, &finished.transaction),
-        client_process: flow.owners.at(client, packet),
-        server_process: flow.owners.at(client.other(), packet),
+        client_end: flow.owners.end(client, packet, said),
+        server_end: flow.owners.end(client.other(), packet, said),
+        joined: None,
     }
 }
 
+/// Adds what is reported to tables and lines.
 #[inline]
-fn report_item(
+pub fn report_item(
     item: &Item<'_>,
     options: &Options,
     aggregate: &mut Aggregate,
@@ -215,7 +256,8 @@ fn write_lines(item: &Item<'_>, options: &Options, lines: &mut TransactionLines)
     }
 }
 
-pub(super) fn totals(flow: &mut Flow) -> FlowTotals {
+/// What a flow came to, with the names that were said up to packet `said`.
+pub(super) fn totals(flow: &mut Flow, said: u64) -> FlowTotals {
     let client = flow.client();
     let server = client.other();
     let sum = |pick: fn(&crate::analyze::reassembly::half::HalfCounts) -> u64| {
@@ -239,6 +281,10 @@ pub(super) fn totals(flow: &mut Flow) -> FlowTotals {
         reset: flow.was_reset(),
         anomalies: std::mem::take(&mut flow.anomalies),
         processes: [client, server].map(|side| flow.owners.names(side)),
+        ends: [client, server].map(|side| {
+            let end = flow.owners.end(side, u64::MAX, said);
+            if end.is_named() { end.to_owned() } else { OwnedEnd::default() }
+        }),
         findings: std::mem::take(&mut flow.findings)
             .into_iter()
             .map(|(direction, packet, text)| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use perisco::analyze::filter::Filter;
 use perisco::analyze::kept::Keeping;
 use perisco::analyze::limits::Limits;
@@ -83,6 +83,11 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     top: Option<usize>,
 
+    /// Make one of the copies of a connection that several nodes have recorded, where
+    /// files are of several nodes; or not (see docs/join.md)
+    #[arg(long, value_enum, default_value_t = JoinArg::Auto, value_name = "WHEN")]
+    join: JoinArg,
+
     /// Feed intact HTTP/2 connections to a real endpoint's state machine and
     /// report what it would have refused
     #[arg(long)]
@@ -101,6 +106,15 @@ pub struct Args {
 
     #[command(flatten, next_help_heading = "Limits (what they cost is counted and reported)")]
     limits: LimitArgs,
+}
+
+/// When recordings of several nodes are joined.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum JoinArg {
+    /// Where files are of several nodes.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// Flags of limits.
@@ -228,6 +242,7 @@ fn options(args: &Args, targets: &[Target]) -> Options {
         headers: !args.no_headers,
         bodies: args.bodies.is_some(),
         conformance: args.conformance,
+        join: args.join == JoinArg::Auto,
         filter: Filter::default(),
         by: args.by,
         sort: args.sort,
@@ -263,6 +278,13 @@ fn verdict(analysis: &Analysis, options: &Options, cut_short: bool) -> Ended {
     }
     if !options.formats.has_summary() {
         eprint!("{}{}", text::missing(report), text::filtered(report));
+    }
+    if analysis.unjoined > 0 && options.join {
+        eprintln!(
+            "perisco: recordings of {} nodes on a stream or in one file are not joined: what two of \
+             them saw is there twice",
+            analysis.unjoined
+        );
     }
     if analysis.late_lines > 0 {
         eprintln!(

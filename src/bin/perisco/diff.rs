@@ -281,7 +281,7 @@ fn render(
         Format::Json => diff::json::write(diff, out),
         Format::Html => diff::html::write(diff, out),
         // Refused before.
-        Format::Jsonl | Format::Csv | Format::Log | Format::Har => Ok(()),
+        Format::Jsonl | Format::Csv | Format::Log | Format::Har | Format::Dot => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Blocks other than plain enhanced packets, one at a time.
 
 use super::options::{
-    InterfaceOptions, Order, PacketOptions, application, names, statistics_drops,
+    InterfaceOptions, Order, PacketOptions, application, names, section_notes, statistics_drops,
 };
 use super::{
     BLOCK_MIN, Clock, ENHANCED_HEAD, ENHANCED_MIN, ENHANCED_PACKET, INTERFACE_DESCRIPTION,
@@ -99,8 +99,9 @@ impl PcapNg {
         self.big = order.big;
         self.begun = true;
         self.sections = self.sections.saturating_add(1);
-        self.application =
-            application(order, body.get(16..).unwrap_or_default()).map(std::sync::Arc::from);
+        let list = body.get(16..).unwrap_or_default();
+        self.application = application(order, list).map(std::sync::Arc::from);
+        self.notes = section_notes(order, list);
         self.recording = self.application.as_deref().is_some_and(|name| name.starts_with(RECORDER));
         self.interfaces.clear();
         Ok(())
@@ -127,6 +128,7 @@ impl PcapNg {
         }
         let text = [options.name.as_deref(), options.description.as_deref()];
         let text = text.into_iter().chain([self.application.as_deref()]).flatten();
+        let text = text.chain(self.notes.iter().flat_map(|notes| notes.iter().map(|note| &**note)));
         self.interface_bytes += ENTRY_BYTES + text.map(str::len).sum::<usize>();
         if self.interface_bytes > MAX_INTERFACE_BYTES {
             let limit = MAX_INTERFACE_BYTES;
@@ -144,6 +146,7 @@ impl PcapNg {
             file: self.file,
             section: self.sections.saturating_sub(1),
             application: self.application.clone(),
+            notes: self.notes.clone(),
             name: options.name,
             description: options.description,
             link: LinkType(link),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::error::Fault;
 use super::walk::{self, Halt, Notes, Place, Walked, u32_at};
-use super::{Batch, MAX_BLOCK_BYTES, PacketRef};
+use super::{Batch, MAX_BLOCK_BYTES, PacketRef, SectionNotes};
 use clock::Clock;
 
 /// Section header block; reads the same in both byte orders.
@@ -38,6 +38,10 @@ const ENHANCED_MIN: usize = ENHANCED_HEAD + 4;
 /// The smallest block: type, length, length.
 const BLOCK_MIN: usize = 12;
 
+/// A section header that is read before its turn has at most so many bytes; more are
+/// options that the recorder does not write.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+
 /// The first four bytes of a section.
 pub(super) const MAGIC: [u8; 4] = SECTION_HEADER.to_le_bytes();
 
@@ -48,6 +52,21 @@ pub(super) const ORDER_BYTES: usize = 12;
 /// that is damaged.
 pub(super) fn is_big(data: &[u8]) -> Option<bool> {
     blocks::byte_order(data).ok().map(|order| order.big)
+}
+
+/// How long the section header is that `data` begins with, in bytes; None where that is
+/// damaged, or more than a header is believed to have.
+pub(super) fn header_length(data: &[u8]) -> Option<usize> {
+    let length = blocks::byte_order(data).ok()?.u32(data, 4)? as usize;
+    (BLOCK_MIN..=MAX_HEADER_BYTES).contains(&length).then_some(length)
+}
+
+/// What the section header that `data` begins with says besides, where perisco's recorder
+/// wrote it.
+pub(super) fn section_notes(data: &[u8]) -> Option<SectionNotes> {
+    let order = blocks::byte_order(data).ok()?;
+    let body = data.get(8..header_length(data)? - 4)?;
+    options::section_notes(order, body.get(16..)?)
 }
 
 /// An interface of the section that is being read.
@@ -75,6 +94,8 @@ pub(super) struct PcapNg {
     application: Option<Arc<str>>,
     /// It was perisco's recorder.
     recording: bool,
+    /// What its header says besides, where it was.
+    notes: Option<SectionNotes>,
     interfaces: Vec<SectionInterface>,
     /// Interfaces described in all sections.
     described: u32,
@@ -95,6 +116,7 @@ impl PcapNg {
             sections: 0,
             application: None,
             recording: false,
+            notes: None,
             interfaces: Vec::new(),
             described: 0,
             interface_bytes: 0,

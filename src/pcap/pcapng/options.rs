@@ -7,6 +7,8 @@
 
 use std::net::IpAddr;
 
+use crate::pcap::{RECORDER, SectionNotes};
+
 /// `opt_comment`.
 pub(super) const COMMENT: u16 = 1;
 
@@ -18,6 +20,12 @@ const APPLICATION: u16 = 4;
 
 /// Bytes kept of it: each interface keeps its section's.
 const APPLICATION_BYTES: usize = 128;
+
+/// Comments kept of a section header: the recorder writes fewer than 20.
+const NOTES: usize = 64;
+
+/// Bytes kept of each of them.
+const NOTE_BYTES: usize = 1024;
 
 /// `epb_dropcount`.
 pub(super) const DROP_COUNT: u16 = 4;
@@ -103,6 +111,15 @@ pub(super) fn text(value: &[u8]) -> String {
 pub(super) fn application(order: Order, list: &[u8]) -> Option<String> {
     let (_, value) = Entries::new(order, list).find(|(code, _)| *code == APPLICATION)?;
     Some(text(value.get(..APPLICATION_BYTES).unwrap_or(value)))
+}
+
+/// Comments of a section header that perisco's recorder wrote, cut where they are long or
+/// many; None of others.
+pub(super) fn section_notes(order: Order, list: &[u8]) -> Option<SectionNotes> {
+    application(order, list).filter(|name| name.starts_with(RECORDER))?;
+    let comments = Entries::new(order, list).filter(|(code, _)| *code == COMMENT).take(NOTES);
+    let cut = |value: &[u8]| text(value.get(..NOTE_BYTES).unwrap_or(value)).into_boxed_str();
+    Some(comments.map(|(_, value)| cut(value)).collect())
 }
 
 /// Options of an interface description block.

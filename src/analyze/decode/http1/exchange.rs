@@ -99,8 +99,8 @@ impl Exchange {
     pub fn begin(&mut self, direction: Direction, head: Fields, mark: Mark) -> &mut Message {
         self.parts[direction.index()] = Part::Open;
         self.latest[direction.index()] = mark.end;
-        let message =
-            Message { head, start: mark.start, packet: mark.packet, ..Message::default() };
+        let Mark { start, packet, seq, .. } = mark;
+        let message = Message { head, start, packet, seq: Some(seq), ..Message::default() };
         match direction {
             Direction::ToServer => self.transaction.request.insert(message),
             Direction::ToClient => self.transaction.response.insert(message),

@@ -39,12 +39,25 @@ pub struct Origin {
     pub at: Option<Timestamp>,
     /// See [`Chunk`].
     pub packet: u64,
+    /// Sequence number of the first of the bytes.
+    pub seq: u32,
 }
 
 impl Origin {
+    /// Where the bytes behind the first so many come from.
+    #[inline(always)]
+    pub fn after(self, bytes: usize) -> Self {
+        Self { seq: self.seq.wrapping_add(bytes as u32), ..self }
+    }
+
+    /// Where so many bytes before them, of the same direction, come from.
+    pub fn before(self, bytes: usize) -> Self {
+        Self { seq: self.seq.wrapping_sub(bytes as u32), ..self }
+    }
+
     /// A chunk that comes from there.
     pub fn chunk(self, content: Content<'_>) -> Chunk<'_> {
-        Chunk { at: self.at, packet: self.packet, content }
+        Chunk { at: self.at, packet: self.packet, seq: self.seq, content }
     }
 }
 
@@ -59,12 +72,14 @@ pub struct Mark {
     pub packet: u64,
     /// Packet of the last byte.
     pub last: u64,
+    /// Sequence number of the first byte.
+    pub seq: u32,
 }
 
 impl Mark {
     /// Of bytes of one chunk.
     pub fn new(from: Origin) -> Self {
-        Self { start: from.at, end: from.at, packet: from.packet, last: from.packet }
+        Self { start: from.at, end: from.at, packet: from.packet, last: from.packet, seq: from.seq }
     }
 }
 
@@ -270,7 +285,7 @@ impl Half {
             let rest = input.get(begin..).unwrap_or_default();
             let verdict = begins_head(direction, rest);
             if verdict != Some(false) && !rest.is_empty() {
-                self.touch(from);
+                self.touch(from.after(begin));
                 self.begin_carry(rest);
                 return (verdict == Some(true), passed || begin > 0);
             }

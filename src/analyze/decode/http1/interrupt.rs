@@ -174,7 +174,7 @@ impl Http1 {
         // The end waited with them.
         match (self.halves[0].ended, &mut self.mode) {
             (Some(end), Mode::Nested(decoder)) => {
-                let chunk = Chunk { at: None, packet: 0, content: Content::End(end) };
+                let chunk = Chunk { at: None, packet: 0, seq: 0, content: Content::End(end) };
                 decoder.push(direction, chunk, out);
             }
             (Some(end), Mode::Http) if held => self.half_ended(direction, end, out),

@@ -106,6 +106,7 @@ impl Http1 {
         let mut transaction = out.with_request(line.version.protocol());
         if let Some(message) = &mut transaction.request {
             (message.start, message.end, message.packet) = (mark.start, mark.end, mark.packet);
+            message.seq = Some(mark.seq);
             plain_texts(message, input, line, facts.host);
             if out.wants.headers {
                 message.head.push_lines(plain_lines(section));
@@ -160,6 +161,7 @@ impl Http1 {
             end: from.at,
             body_bytes: body_len as u64,
             packet: from.packet,
+            seq: Some(from.seq),
             ..Message::default()
         });
         transaction.outcome = Outcome::of_status(line.status);

@@ -78,16 +78,17 @@ enum Mode {
 
 impl Decoder for Http1 {
     fn push(&mut self, direction: Direction, chunk: Chunk<'_>, out: &mut Sink<'_>) {
-        let from = Origin { at: chunk.at, packet: chunk.packet };
+        let from = Origin { at: chunk.at, packet: chunk.packet, seq: chunk.seq };
         match chunk.content {
             Content::Data(data) => {
                 let used = match direction {
                     Direction::ToServer => self.lone_request(from, data, out),
                     Direction::ToClient => self.answer_lone(from, data, out),
                 };
-                match data.get(used.unwrap_or(0)..) {
+                let used = used.unwrap_or(0);
+                match data.get(used..) {
                     None | Some([]) => {}
-                    Some(rest) => self.data(direction, from, rest, out),
+                    Some(rest) => self.data(direction, from.after(used), rest, out),
                 }
             }
             Content::Gap(len, cause) => {
@@ -169,7 +170,7 @@ impl Http1 {
             self.pairing.responses_hidden(Doubt::Late, out);
         }
         self.after_fin |= direction == Direction::ToClient && self.halves[0].ended.is_some();
-        let mut rest = data;
+        let (mut rest, mut from) = (data, from);
         while !rest.is_empty() {
             self.enqueue_lone(out);
             let used = match &mut self.mode {
@@ -191,6 +192,7 @@ impl Http1 {
                 }
             };
             rest = rest.get(used..).unwrap_or_default();
+            from = from.after(used);
         }
     }
 
@@ -256,12 +258,13 @@ impl Http1 {
         }
         if found {
             self.half(direction).state = State::Head;
-            self.found(direction, from, &carry, out);
+            self.found(direction, from.after(input.len()), &carry, out);
         }
         input.len()
     }
 
-    /// Resynchronised: `carry` begins with the first line of a head.
+    /// Resynchronised: `carry` begins with the first line of a head, and ends before
+    /// what comes from `from`.
     fn found(&mut self, direction: Direction, from: Origin, carry: &[u8], out: &mut Sink<'_>) {
         let mark = self.half(direction).mark;
         let used = self.whole_head(direction, mark, carry, out);
@@ -270,7 +273,7 @@ impl Http1 {
             Some(used) => {
                 let rest = carry.get(used..).unwrap_or_default();
                 if !rest.is_empty() {
-                    self.data(direction, from, rest, out);
+                    self.data(direction, from.before(rest.len()), rest, out);
                 }
             }
         }
@@ -415,10 +418,11 @@ impl Http1 {
         }
         let kept = carry.get(..before).unwrap_or_default();
         if !kept.is_empty() {
+            let from = from.before(kept.len());
             let taken = self.step(direction, Origin { at, ..from }, kept, out);
             let more = kept.get(taken..).unwrap_or_default();
             if !more.is_empty() {
-                self.data(direction, from, more, out);
+                self.data(direction, from.after(taken), more, out);
             }
         }
         0

@@ -89,7 +89,7 @@ impl Run {
             Step::End(direction, end) => (*direction, Content::End(*end)),
         };
         let at = Some(Timestamp::from_nanos(packet as i64 * 1_000_000));
-        let chunk = Chunk { at, packet, content };
+        let chunk = Chunk { at, packet, seq: 0, content };
         let mut sink = Sink::new(self.wants, &self.limits, &mut self.output);
         self.decoder.push(direction, chunk, &mut sink);
     }

@@ -11,9 +11,9 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::RandomState;
 
+use super::counts::same_name;
 use super::endpoints::Raw;
 use super::rows::RowId;
-use super::same_name;
 use crate::analyze::report::fold::{fold_whole_numbers, has_whole_numbers_folded, without_query};
 
 /// Slots in each of the shards, a power of two. With [`BYTES`] it bounds a

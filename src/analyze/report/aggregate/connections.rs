@@ -97,6 +97,7 @@ fn connection(flow: &FlowTotals) -> Connection {
         number: flow.connection,
         client: flow.client,
         server: flow.server,
+        names: flow.ends.each_ref().map(|end| end.end().name().map(|name| name.to_string())),
         kind: flow.kind,
         first: flow.first.map(Time),
         last: flow.last.map(Time),

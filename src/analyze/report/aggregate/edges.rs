@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
+use super::counts::same_name;
 use super::rows::{RowId, Rows};
-use super::same_name;
 use super::stats::{Facts, Stats, add};
+use crate::analyze::owner::OwnedEnd;
 use crate::analyze::report::model::{Edge, EdgeFigures};
 use crate::analyze::report::{FlowTotals, Item};
 
@@ -44,44 +45,106 @@ impl Hash for Key {
     }
 }
 
+/// Names out of few.
+#[derive(Clone, Default)]
+struct Kinds {
+    all: BTreeSet<&'static str>,
+    /// The one added last, which mostly is the next one too.
+    last: &'static str,
+}
+
+impl Kinds {
+    #[inline]
+    fn add(&mut self, kind: &'static str) {
+        if !same_name(kind, self.last) {
+            self.insert(kind);
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, kind: &'static str) {
+        self.all.insert(kind);
+        self.last = kind;
+    }
+
+    fn finish(self) -> Vec<String> {
+        self.all.into_iter().map(str::to_owned).collect()
+    }
+}
+
+/// Adds names and keeps the first, as many as there may be of an end.
+pub fn keep_first(names: &mut BTreeSet<String>, more: impl IntoIterator<Item = String>) {
+    names.extend(more);
+    while names.len() > PROCESSES {
+        names.pop_last();
+    }
+}
+
 /// What connections and transactions between two hosts add up to.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct EdgeStats {
     pub connections: u64,
-    kinds: BTreeSet<&'static str>,
-    /// The kind added last, which mostly is the next one too.
-    last_kind: &'static str,
+    kinds: Kinds,
+    protocols: Kinds,
     payload_bytes: [u64; 2],
     /// Names of processes of the client and of the server.
     processes: [BTreeSet<String>; 2],
+    /// Names of workloads, pods, Services or nodes of the client and of the server.
+    names: [BTreeSet<String>; 2],
     pub stats: Stats,
 }
 
 impl EdgeStats {
-    fn merge(&mut self, other: Self) {
+    /// Adds all of another.
+    pub fn merge(&mut self, other: Self) {
         self.connections += other.connections;
-        self.kinds.extend(other.kinds);
+        self.kinds.all.extend(other.kinds.all);
+        self.protocols.all.extend(other.protocols.all);
         for (sum, more) in self.payload_bytes.iter_mut().zip(other.payload_bytes) {
             add(sum, more);
         }
         self.add_processes(other.processes);
+        self.add_names(other.names);
         self.stats.merge(&other.stats);
     }
 
-    fn add_kind(&mut self, kind: &'static str) {
-        if !same_name(kind, self.last_kind) {
-            self.kinds.insert(kind);
-            self.last_kind = kind;
+    /// Adds a transaction of a protocol.
+    #[inline]
+    pub fn add(&mut self, protocol: &'static str, facts: &Facts) {
+        self.protocols.add(protocol);
+        self.stats.add(facts);
+    }
+
+    /// Adds a connection that is over.
+    pub fn add_flow(&mut self, flow: &FlowTotals) {
+        self.connections += 1;
+        self.kinds.add(flow.kind.unwrap_or(UNKNOWN_KIND));
+        for (sum, more) in self.payload_bytes.iter_mut().zip(flow.payload_bytes) {
+            add(sum, more);
+        }
+        if flow.processes.iter().any(|names| !names.is_empty()) {
+            self.add_processes(flow.processes.clone());
+        }
+        if flow.ends.iter().any(|end| end.end().is_named()) {
+            self.add_names(names_of(&flow.ends));
         }
     }
 
     fn add_processes(&mut self, more: [impl IntoIterator<Item = String>; 2]) {
         for (names, more) in self.processes.iter_mut().zip(more) {
-            names.extend(more);
-            while names.len() > PROCESSES {
-                names.pop_last();
-            }
+            keep_first(names, more);
         }
+    }
+
+    fn add_names(&mut self, more: [impl IntoIterator<Item = String>; 2]) {
+        for (names, more) in self.names.iter_mut().zip(more) {
+            keep_first(names, more);
+        }
+    }
+
+    /// The names of processes, which are not in [`EdgeStats::figures`].
+    pub fn take_processes(&mut self) -> [Vec<String>; 2] {
+        std::mem::take(&mut self.processes).map(|names| names.into_iter().collect())
     }
 
     /// The figures of the report.
@@ -89,12 +152,17 @@ impl EdgeStats {
         let [to_server, to_client] = self.payload_bytes;
         EdgeFigures {
             connections: self.connections,
-            kinds: self.kinds.into_iter().map(str::to_owned).collect(),
+            kinds: self.kinds.finish(),
+            protocols: self.protocols.finish(),
             payload_bytes_to_server: to_server,
             payload_bytes_to_client: to_client,
             transactions: self.stats.figures(span_ns),
         }
     }
+}
+
+fn names_of(ends: &[OwnedEnd; 2]) -> [Option<String>; 2] {
+    ends.each_ref().map(|end| end.end().name().map(|name| name.to_string()))
 }
 
 /// Rows by client address and server.
@@ -118,7 +186,17 @@ impl Edges {
             Some((last, row)) if last == key => row,
             _ => self.row(key),
         };
-        self.rows.value(row).stats.add(facts);
+        self.rows.value(row).add(item.transaction.protocol, facts);
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> impl Iterator<Item = (IpAddr, SocketAddr, &EdgeStats)> {
+        self.rows.iter().map(|(key, stats)| (key.client, key.server, stats))
+    }
+
+    /// What went past the limit.
+    pub fn rest(&self) -> &EdgeStats {
+        &self.rows.rest
     }
 
     fn row(&mut self, key: Key) -> RowId {
@@ -131,20 +209,20 @@ impl Edges {
 
     /// Adds a connection that is over.
     pub fn add_flow(&mut self, flow: &FlowTotals) {
-        let edge = self.of_flow(Key { client: flow.client.ip(), server: flow.server });
-        edge.connections += 1;
-        edge.add_kind(flow.kind.unwrap_or(UNKNOWN_KIND));
-        for (sum, more) in edge.payload_bytes.iter_mut().zip(flow.payload_bytes) {
-            add(sum, more);
-        }
-        if flow.processes.iter().any(|names| !names.is_empty()) {
-            edge.add_processes(flow.processes.clone());
-        }
+        self.of_flow(Key { client: flow.client.ip(), server: flow.server }).add_flow(flow);
     }
 
-    /// Adds names of processes at the client's and the server's end.
-    pub fn add_processes(&mut self, [client, server]: [SocketAddr; 2], names: [Vec<String>; 2]) {
-        self.of_flow(Key { client: client.ip(), server }).add_processes(names);
+    /// Adds names of processes at the client's and the server's end, and what else is
+    /// known of these.
+    pub fn add_ends(
+        &mut self,
+        [client, server]: [SocketAddr; 2],
+        processes: [Vec<String>; 2],
+        ends: &[OwnedEnd; 2],
+    ) {
+        let edge = self.of_flow(Key { client: client.ip(), server });
+        edge.add_processes(processes);
+        edge.add_names(names_of(ends));
     }
 
     fn of_flow(&mut self, key: Key) -> &mut EdgeStats {
@@ -189,8 +267,9 @@ impl Edges {
         let (rows, rest) = self.rows.into_rows();
         let mut edges: Vec<_> = rows
             .map(|(Key { client, server }, mut stats)| {
-                let [clients, servers] =
-                    std::mem::take(&mut stats.processes).map(|names| names.into_iter().collect());
+                let [clients, servers] = stats.take_processes();
+                let [client_workloads, server_workloads] =
+                    std::mem::take(&mut stats.names).map(|names| names.into_iter().collect());
                 Edge {
                     client,
                     client_name: names.get(&client).cloned(),
@@ -199,6 +278,8 @@ impl Edges {
                     figures: stats.figures(span_ns),
                     client_processes: clients,
                     server_processes: servers,
+                    client_workloads,
+                    server_workloads,
                 }
             })
             .collect();

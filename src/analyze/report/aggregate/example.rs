@@ -6,6 +6,7 @@ use crate::analyze::owner::Process;
 use crate::analyze::report::Item;
 use crate::analyze::report::detail::{Example, FieldText};
 use crate::analyze::report::model::Time;
+use crate::analyze::report::named;
 use crate::analyze::report::write::text_of;
 use crate::analyze::transaction::Message;
 
@@ -56,7 +57,8 @@ pub fn example(item: &Item<'_>, fields: bool) -> Example {
             .map(|text| text_up_to(text.as_bytes(), MESSAGE_BYTES)),
         timeout_ns: grpc.and_then(|grpc| grpc.timeout_ns),
         messages: grpc.map(|grpc| [grpc.request_messages, grpc.response_messages]),
-        processes: [label(item.client_process), label(item.server_process)],
+        processes: [label(item.client_end.process), label(item.server_end.process)],
+        runs: [named::described(item.client_end), named::described(item.server_end)],
         interface: item.interface.map(str::to_owned),
         fields: kept.map(|(fields, _)| fields),
         fields_left_out: left_out,

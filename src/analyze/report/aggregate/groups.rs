@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use super::endpoints::{ENDPOINTS, push_bounded};
 use super::rows::{RowId, Rows};
 use super::stats::{Facts, Stats};
-use crate::analyze::owner::Process;
-use crate::analyze::report::Item;
+use crate::analyze::owner::{End, Process};
 use crate::analyze::report::model::{Figures, Group, Groups};
 use crate::analyze::report::write::{push_address, push_u64, text_of};
+use crate::analyze::report::{Item, address_text};
 
 /// What rows of the main table stand for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -30,6 +30,14 @@ pub enum By {
     Method,
     /// Names of the processes at both ends, where the capture says them
     Process,
+    /// Workloads at both ends, where the capture says them
+    Workload,
+    /// Pods at both ends, likewise
+    Pod,
+    /// Namespaces of both ends, likewise
+    Namespace,
+    /// Service that the client addressed
+    Service,
     /// Connection
     Connection,
 }
@@ -45,6 +53,10 @@ impl By {
             Self::Status => "status",
             Self::Method => "method",
             Self::Process => "process",
+            Self::Workload => "workload",
+            Self::Pod => "pod",
+            Self::Namespace => "namespace",
+            Self::Service => "service",
             Self::Connection => "connection",
         }
     }
@@ -195,16 +207,34 @@ fn push_name(by: By, item: &Item<'_>, out: &mut Vec<u8>) -> Option<()> {
             let name = |process: Option<&'_ Process>| {
                 process.and_then(|process| process.comm.clone()).unwrap_or_else(|| "?".to_owned())
             };
-            let ends = [item.client_process, item.server_process];
+            let ends = [item.client_end.process, item.server_end.process];
             if ends.iter().all(|end| end.is_none_or(|process| process.comm.is_none())) {
                 return None;
             }
             let [client, server] = ends.map(name);
             push_bounded(format!("{client} → {server}").as_bytes(), out);
         }
+        By::Workload => push_ends(item, |end| end.name().map(|name| name.to_string()), out),
+        By::Pod => push_ends(item, |end| end.pod().map(ToString::to_string), out),
+        By::Namespace => {
+            let ends = [item.client_end, item.server_end].map(|end| end.namespace());
+            if ends.iter().all(Option::is_none) {
+                return None;
+            }
+            let [client, server] = ends.map(|namespace| namespace.unwrap_or("?"));
+            push_bounded(format!("{client} → {server}").as_bytes(), out);
+        }
+        By::Service => push_bounded(item.server_end.service()?.to_string().as_bytes(), out),
         By::Connection => push_connection(item.connection, [item.client, item.server], out),
     }
     Some(())
+}
+
+/// Appends the names of both ends; the address of one that has none.
+fn push_ends(item: &Item<'_>, name: fn(&End<'_>) -> Option<String>, out: &mut Vec<u8>) {
+    let client = name(&item.client_end).unwrap_or_else(|| item.client.ip().to_string());
+    let server = name(&item.server_end).unwrap_or_else(|| address_text(item.server));
+    push_bounded(format!("{client} → {server}").as_bytes(), out);
 }
 
 fn push_connection(number: u64, [client, server]: [SocketAddr; 2], out: &mut Vec<u8>) {

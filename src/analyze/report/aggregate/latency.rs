@@ -49,7 +49,7 @@ pub fn coarse_lowest(coarse: usize) -> u64 {
 }
 
 /// A set of latencies. Merging in any order gives the same.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Latency {
     /// By class, as far as the highest that came up; empty while there are few.
     counts: Vec<u32>,

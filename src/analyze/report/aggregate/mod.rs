@@ -6,6 +6,7 @@
 
 mod cache;
 mod connections;
+mod counts;
 mod detail;
 mod edges;
 mod endpoints;
@@ -16,6 +17,7 @@ mod rate;
 mod rows;
 mod samples;
 mod stats;
+mod talks;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -27,9 +29,11 @@ use std::net::SocketAddr;
 pub use edges::EDGES;
 pub use endpoints::ENDPOINTS;
 pub use groups::{By, Sort};
+pub(in crate::analyze) use latency::{Latency, Value as LatencyValue};
 pub(super) use rate::STEPS;
 pub(super) use timeline::axis;
 
+use counts::{bump, count_name, named, ranked};
 use detail::Sums;
 use edges::{Edges, UNKNOWN_KIND};
 use endpoints::Endpoints;
@@ -38,13 +42,15 @@ use rate::Rate;
 use rows::RowId;
 use samples::{Failures, Slowest};
 use stats::{Facts, add};
+use talks::Talks;
 
 use super::model::{
     BoundAt, Capture, DamageAt, Filtered, Finding, Findings, Flows, Gap, Gaps, Input, Loss, Named,
-    Report, SCHEMA, Time, Totals,
+    Report, SCHEMA, Talk, Time, Totals,
 };
 use super::route::Routes;
 use super::{BoundTotals, CaptureTotals, FilterTotals, FlowTotals, Item};
+use crate::analyze::owner::OwnedEnd;
 use crate::analyze::transaction::{Completeness, Outcome};
 use crate::analyze::watch::Coverage;
 use crate::time::{Timestamp, earliest};
@@ -70,6 +76,8 @@ pub struct Aggregate {
     /// Over time, where somebody shows that.
     rate: Option<Rate>,
     edges: Edges,
+    /// By workload, once an end with a name has come up.
+    talks: Option<Box<Talks>>,
     slowest: Slowest,
     failures: Failures,
     anomalies: BTreeMap<&'static str, u64>,
@@ -100,6 +108,7 @@ impl Aggregate {
             sort: Sort::default(),
             rate: None,
             edges: Edges::new(),
+            talks: None,
             slowest: Slowest::new(top),
             failures: Failures::default(),
             anomalies: BTreeMap::new(),
@@ -152,6 +161,9 @@ impl Aggregate {
         if let Some(groups) = &mut self.groups {
             groups.add(item, &facts);
         }
+        if self.talks.is_some() || item.client_end.is_named() || item.server_end.is_named() {
+            self.add_talk(item);
+        }
         self.edges.add(item, &facts);
         self.slowest.add(item, latency_ns);
         if let Some(rate) = &mut self.rate {
@@ -179,6 +191,19 @@ impl Aggregate {
         self.endpoints.detail(endpoint).add(item, &facts);
     }
 
+    /// Adds it to what is told by workload, as above: before it is added to the pairs of
+    /// hosts.
+    #[cold]
+    #[inline(never)]
+    fn add_talk(&mut self, item: &Item<'_>) {
+        let facts = Facts::new(item.transaction, item.transaction.latency_ns());
+        self.talks().add(item, &facts);
+    }
+
+    fn talks(&mut self) -> &mut Talks {
+        self.talks.get_or_insert_with(|| Box::new(Talks::after(&self.edges)))
+    }
+
     /// Adds a connection that is over.
     pub fn add_flow(&mut self, flow: &FlowTotals) {
         let [to_server, to_client] = flow.payload_bytes;
@@ -195,6 +220,9 @@ impl Aggregate {
             add(&mut sum.bytes, bytes);
         }
         count_name(&mut self.kinds, flow.kind.unwrap_or(UNKNOWN_KIND), 1);
+        if self.talks.is_some() || flow.ends.iter().any(|end| end.end().is_named()) {
+            self.talks().add_flow(flow);
+        }
         self.edges.add_flow(flow);
         if let Some(detail) = &mut self.detail {
             detail.add_flow(flow);
@@ -226,9 +254,14 @@ impl Aggregate {
     }
 
     /// Adds names of processes at the client's and the server's end of a
-    /// connection added before.
-    pub fn add_processes(&mut self, ends: [SocketAddr; 2], names: [Vec<String>; 2]) {
-        self.edges.add_processes(ends, names);
+    /// connection added before, and what else is known of these.
+    pub fn add_ends(
+        &mut self,
+        addresses: [SocketAddr; 2],
+        processes: [Vec<String>; 2],
+        ends: &[OwnedEnd; 2],
+    ) {
+        self.edges.add_ends(addresses, processes, ends);
     }
 
     fn keep_finding(&mut self, key: FindingKey) {
@@ -253,6 +286,10 @@ impl Aggregate {
         }
         if let (Some(rate), Some(other)) = (&mut self.rate, other.rate) {
             rate.merge(other);
+        }
+        if self.talks.is_some() || other.talks.is_some() {
+            let theirs = other.talks.unwrap_or_else(|| Box::new(Talks::after(&other.edges)));
+            self.talks().merge(*theirs);
         }
         self.edges.merge(other.edges);
         self.slowest.merge(other.slowest);
@@ -300,9 +337,17 @@ impl Aggregate {
         let (endpoints, endpoints_rest) = self.endpoints.finish(span_ns, self.sort, axis);
         let groups = self.groups.map(|groups| groups.finish(span_ns, self.sort));
         let (edges, edges_rest) = self.edges.finish(span_ns, &capture.names);
+        let talks = self.talks.map(|talks| talks.finish(span_ns, &capture.names));
+        // Where all that was said is on which node a container runs, there is no name.
+        let talks = talks.filter(|(talks, _)| talks.iter().any(Talk::has_name));
+        let (workloads, workloads_rest) = talks.unwrap_or_default();
         let endpoints_other = (endpoints_rest.count > 0).then(|| endpoints_rest.figures(span_ns));
         let has_edges = edges_rest.connections + edges_rest.stats.count > 0;
+        let has_workloads = workloads_rest.connections + workloads_rest.stats.count > 0;
+        let workloads_other = has_workloads.then(|| workloads_rest.figures(span_ns));
         let edges_other = has_edges.then(|| edges_rest.figures(span_ns));
+        let workload_count =
+            workloads_other.as_ref().map(|other| other.connections + other.transactions.count);
         let edge_count = edges_other.as_ref().map(|e| e.connections + e.transactions.count);
         let group_other = groups.as_ref().and_then(|groups| groups.other.as_ref());
         // Nothing is lost by these, it is only not told apart: they come
@@ -311,6 +356,7 @@ impl Aggregate {
             ("endpoints in the report", endpoints_other.as_ref().map(|other| other.count)),
             ("groups in the report", group_other.map(|other| other.count)),
             ("pairs of hosts in the report", edge_count),
+            ("pairs of workloads in the report", workload_count),
         ] {
             loss.limits.extend(count.map(|count| Named::new(name, count)));
         }
@@ -319,6 +365,7 @@ impl Aggregate {
             interrupted: capture.interrupted,
             loss,
             filter: capture.filter.map(filtered),
+            joined: capture.joined,
             flows: Flows { kinds: ranked(self.kinds), ..self.flows },
             transactions: Totals {
                 figures: all.figures(span_ns),
@@ -334,6 +381,8 @@ impl Aggregate {
             errors: self.failures.finish(),
             edges,
             edges_other,
+            workloads,
+            workloads_other,
             anomalies: ranked(self.anomalies),
             findings: Findings {
                 count: self.finding_count,
@@ -418,43 +467,4 @@ fn input(input: super::InputTotals) -> Input {
 fn finding(key: FindingKey) -> Finding {
     let (connection, packet, direction, text, client, server) = key;
     Finding { connection, packet, direction, client, server, text }
-}
-
-/// Whether two names are equal: mostly they are one constant, and its address
-/// says so at once.
-#[inline]
-fn same_name(a: &'static str, b: &'static str) -> bool {
-    std::ptr::eq(a, b) || a == b
-}
-
-/// Counts a name, of which there are few.
-#[inline]
-fn count_name(counts: &mut Vec<(&'static str, u64)>, name: &'static str, times: u64) {
-    match counts.iter_mut().find(|(known, _)| same_name(known, name)) {
-        Some((_, count)) => *count += times,
-        None => counts.push((name, times)),
-    }
-}
-
-fn bump<const N: usize>(counts: &mut [u64; N], index: usize) {
-    if let Some(count) = counts.get_mut(index) {
-        *count += 1;
-    }
-}
-
-fn named<const N: usize>(names: [&'static str; N], counts: [u64; N]) -> Vec<Named> {
-    names.into_iter().zip(counts).map(|(name, count)| Named::new(name, count)).collect()
-}
-
-/// Most frequent first, the same count by name; names that come twice are
-/// added up.
-fn ranked<S: Into<String>>(counts: impl IntoIterator<Item = (S, u64)>) -> Vec<Named> {
-    let mut sums = BTreeMap::new();
-    for (name, count) in counts {
-        add(sums.entry(name.into()).or_default(), count);
-    }
-    let mut list: Vec<_> = sums.into_iter().map(|(name, count)| Named { name, count }).collect();
-    // Stable: the same count stays in the order of names.
-    list.sort_by_key(|named| std::cmp::Reverse(named.count));
-    list
 }

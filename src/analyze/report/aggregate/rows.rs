@@ -89,6 +89,11 @@ impl<K, V: Default> Rows<K, V> {
         self.rows.iter().map(|row| &row.value).chain([&self.rest])
     }
 
+    /// All rows but the rest.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.iter().map(|row| (&row.key, &row.value))
+    }
+
     /// All rows and the rest.
     pub fn into_rows(self) -> (impl Iterator<Item = (K, V)>, V) {
         (self.rows.into_iter().map(|row| (row.key, row.value)), self.rest)

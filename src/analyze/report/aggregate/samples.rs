@@ -245,5 +245,8 @@ pub fn sample(item: &Item<'_>) -> Sample {
         outcome: transaction.outcome.name().to_owned(),
         completeness: transaction.completeness.name().to_owned(),
         id: item.id().to_string(),
+        client_name: item.client_end.name().map(|name| name.to_string()),
+        server_name: item.server_end.name().map(|name| name.to_string()),
+        service: item.server_end.service_text(),
     }
 }

@@ -30,7 +30,7 @@ impl Facts {
 }
 
 /// What a set of transactions adds up to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Stats {
     pub count: u64,
     errors: u64,

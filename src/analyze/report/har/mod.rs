@@ -357,6 +357,7 @@ fn own_fields(item: &Item<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"_attributes\":");
     jsonl::attributes(transaction, out);
     jsonl::owners([b",\"_process\":", b",\"_container\":"], item, out);
+    jsonl::names(b",\"_names\":", item, out);
     out.extend_from_slice(b",\"_id\":\"");
     item.id().push(out);
     out.push(b'"');

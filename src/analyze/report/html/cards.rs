@@ -129,8 +129,11 @@ fn facts(page: &mut Html, example: &Example) {
         None => address.to_string(),
     };
     let [client, server] = &example.processes;
+    let [client_runs, server_runs] = &example.runs;
     fact(page, "client", &end(&sample.client, client));
+    client_runs.iter().for_each(|text| fact(page, "client is", text));
     fact(page, "server", &end(&sample.server, server));
+    server_runs.iter().for_each(|text| fact(page, "server is", text));
     let stream = sample.stream.map_or(String::new(), |stream| format!(", stream {stream}"));
     fact(page, "id", &sample.id);
     fact(page, "connection", &format!("#{}{stream}, {}", sample.connection, sample.protocol));

@@ -146,12 +146,12 @@ fn list(page: &mut Html, title: &str, connections: &[Connection], of: u64, open:
 
 fn row(page: &mut Html, connection: &Connection) {
     put!(page, "<tr><th scope=\"row\">#{}</th>", connection.number);
-    put!(
-        page,
-        "<td><bdi class=\"p\">{}</bdi></td><td><bdi class=\"p\">{}</bdi></td>",
-        connection.client,
-        connection.server
-    );
+    let [client, server] = &connection.names;
+    for (address, name) in [(connection.client, client), (connection.server, server)] {
+        put!(page, "<td><bdi class=\"p\">{}</bdi>", address);
+        name.iter().for_each(|name| put!(page, " <bdi>{}</bdi>", name));
+        put!(page, "</td>");
+    }
     put!(page, "<td>{}</td><td>", connection.kind.unwrap_or("unknown"));
     moment(page, connection.first);
     let lasted = connection.first.zip(connection.last).map(|(first, last)| last.0.since(first.0));

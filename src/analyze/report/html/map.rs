@@ -1,15 +1,16 @@
 //! The service map: who talks to whom, drawn and as a table.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::endpoints::{latency, part};
 use super::layout;
 use super::scale::px;
 use super::writer::{Html, put};
 use crate::analyze::report::Report;
-use crate::analyze::report::model::{Edge, EdgeFigures};
+use crate::analyze::report::graph::{Graph, Line};
+use crate::analyze::report::model::{EdgeFigures, Party};
+use crate::analyze::report::named;
 use crate::analyze::report::text::escape;
 use crate::analyze::report::text::units::{
     count, duration, elide, plural, share, short_count, size,
@@ -25,43 +26,6 @@ const STEP: (f64, f64) = (370.0, 54.0);
 /// Letters that a node has room for.
 const LETTERS: usize = 26;
 
-/// A host, a server or a process: whoever sends or answers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Node {
-    /// The one process that is known to be at that end.
-    Process(IpAddr, String),
-    /// A host, whatever its ports.
-    Host(IpAddr),
-    /// A server on the loopback interface, where all have one address.
-    Local(std::net::SocketAddr),
-    /// All clients on the loopback interface of which no process is known.
-    LocalClients(IpAddr),
-}
-
-impl Node {
-    fn client(edge: &Edge) -> Self {
-        match edge.client_processes.as_slice() {
-            [one] => Self::Process(edge.client, one.clone()),
-            _ if edge.client.is_loopback() => Self::LocalClients(edge.client),
-            _ => Self::Host(edge.client),
-        }
-    }
-
-    fn server(edge: &Edge) -> Self {
-        match edge.server_processes.as_slice() {
-            [one] => Self::Process(edge.server.ip(), one.clone()),
-            _ if edge.server.ip().is_loopback() => Self::Local(edge.server),
-            _ => Self::Host(edge.server.ip()),
-        }
-    }
-}
-
-/// What is written in a node, and beneath.
-struct Label {
-    name: String,
-    below: String,
-}
-
 /// The section.
 pub fn write(page: &mut Html, report: &Report) {
     if report.edges.is_empty() && report.edges_other.is_none() {
@@ -71,60 +35,24 @@ pub fn write(page: &mut Html, report: &Report) {
         page,
         "<section id=\"map\" aria-labelledby=\"h-map\"><h2 id=\"h-map\">Who talks to whom</h2>"
     );
-    let drawn: Vec<_> = report.edges.iter().take(DRAWN).collect();
-    if !drawn.is_empty() {
-        draw(page, &drawn);
-        let more = report.edges.len() - drawn.len();
-        if more > 0 {
+    let graph = Graph::new(report, DRAWN);
+    if !graph.lines.is_empty() {
+        draw(page, &graph);
+        if graph.of > graph.lines.len() {
             put!(
                 page,
                 "<p class=\"note\">The {} busiest of {} pairs are drawn.</p>",
-                drawn.len(),
-                count(report.edges.len() as u64)
+                graph.lines.len(),
+                count(graph.of as u64)
             );
         }
     }
-    table(page, report);
+    if report.workloads.is_empty() {
+        pairs(page, report);
+    } else {
+        workloads(page, report);
+    }
     put!(page, "</section>");
-}
-
-/// Nodes and lines, without their places.
-#[derive(Default)]
-struct Graph<'a> {
-    numbers: BTreeMap<Node, usize>,
-    labels: Vec<Label>,
-    lines: BTreeMap<(usize, usize), Vec<&'a Edge>>,
-}
-
-impl<'a> Graph<'a> {
-    fn new(edges: &[&'a Edge]) -> Self {
-        let mut graph = Self::default();
-        for edge in edges {
-            let client = graph.number(Node::client(edge), edge.client_name.as_deref());
-            let server = graph.number(Node::server(edge), edge.server_name.as_deref());
-            add_port(graph.labels.get_mut(server), edge);
-            graph.lines.entry((client, server)).or_default().push(edge);
-        }
-        graph
-    }
-
-    /// The number of a node, which is a new one where it is not known yet.
-    fn number(&mut self, node: Node, name: Option<&str>) -> usize {
-        if let Some(number) = self.numbers.get(&node) {
-            return *number;
-        }
-        let named = |ip: &IpAddr| name.map_or_else(|| ip.to_string(), str::to_owned);
-        let (name, below) = match &node {
-            Node::Process(ip, process) => (process.clone(), named(ip)),
-            Node::Host(ip) => (named(ip), name.map(|_| ip.to_string()).unwrap_or_default()),
-            Node::Local(server) => (server.to_string(), String::new()),
-            Node::LocalClients(ip) => ("local clients".to_owned(), ip.to_string()),
-        };
-        self.labels.push(Label { name, below });
-        let number = self.labels.len() - 1;
-        self.numbers.insert(node, number);
-        number
-    }
 }
 
 /// Where the nodes of a drawing are, and how large it is.
@@ -155,10 +83,14 @@ impl Drawing {
     }
 }
 
-fn draw<'a>(page: &mut Html, edges: &[&'a Edge]) {
-    let graph = Graph::new(edges);
-    let pairs: Vec<_> = graph.lines.keys().copied().collect();
-    let drawing = Drawing::new(graph.labels.len(), &pairs);
+fn draw<'a>(page: &mut Html, graph: &Graph<'a>) {
+    let mut lines: BTreeMap<(usize, usize), Vec<&Line<'a>>> = BTreeMap::new();
+    for line in &graph.lines {
+        lines.entry((line.from, line.to)).or_default().push(line);
+    }
+    let labels = labels(graph);
+    let pairs: Vec<_> = lines.keys().copied().collect();
+    let drawing = Drawing::new(labels.len(), &pairs);
     let (width, height) = (px(drawing.size.0), px(drawing.size.1));
     put!(page, "<figure class=\"chart map\"><div class=\"scroll\" tabindex=\"0\" role=\"group\" ");
     put!(
@@ -172,23 +104,29 @@ fn draw<'a>(page: &mut Html, edges: &[&'a Edge]) {
         page,
         "role=\"img\" aria-labelledby=\"t-map d-map\"><title id=\"t-map\">Service map</title>"
     );
-    let (nodes, lines) = (graph.labels.len(), graph.lines.len());
-    put!(page, "<desc id=\"d-map\">{} nodes and {} arrows from clients to servers; ", nodes, lines);
+    let (nodes, arrows) = (labels.len(), lines.len());
+    put!(
+        page,
+        "<desc id=\"d-map\">{} nodes and {} arrows from clients to servers; ",
+        nodes,
+        arrows
+    );
     put!(page, "the table below has the same</desc>");
     let leaving = |node: usize| pairs.iter().filter(|(from, _)| *from == node).count();
     let coming = |node: usize| pairs.iter().filter(|(_, to)| *to == node).count();
-    let arrow = |((from, to), edges): (&(usize, usize), &Vec<&'a Edge>)| {
+    let arrow = |((from, to), lines): (&(usize, usize), &Vec<&Line<'a>>)| {
         let at = match leaving(*from).cmp(&coming(*to)) {
             Ordering::Less => 0.22,
             Ordering::Equal => 0.5,
             Ordering::Greater => 0.78,
         };
-        Arrow::new(edges.clone(), drawing.at(*from), drawing.at(*to), at)
+        let figures = lines.iter().map(|line| line.figures).collect();
+        Arrow::new(figures, drawing.at(*from), drawing.at(*to), at)
     };
-    let arrows: Vec<_> = graph.lines.iter().map(arrow).collect();
+    let arrows: Vec<_> = lines.iter().map(arrow).collect();
     let most = arrows.iter().map(Arrow::transactions).max().unwrap_or(0);
     arrows.iter().for_each(|arrow| arrow.line(page, most));
-    for (number, label) in graph.labels.iter().enumerate() {
+    for (number, label) in labels.iter().enumerate() {
         node(page, label, drawing.at(number));
     }
     // Figures stand over all lines and nodes.
@@ -196,35 +134,44 @@ fn draw<'a>(page: &mut Html, edges: &[&'a Edge]) {
     put!(page, "</svg></div></figure>");
 }
 
-fn node(page: &mut Html, label: &Label, (x, y): (f64, f64)) {
-    put!(page, "<g class=\"node\"><title>{} {}</title><rect ", label.name, label.below);
+fn node(page: &mut Html, (name, below): &(String, String), (x, y): (f64, f64)) {
+    put!(page, "<g class=\"node\"><title>{} {}</title><rect ", name, below);
     put!(page, "x=\"{}\" y=\"{}\" width=\"{}\" ", px(x), px(y), px(NODE.0));
     put!(page, "height=\"{}\" rx=\"6\"/>", px(NODE.1));
     let middle = px(x + NODE.0 / 2.0);
-    let name_at = px(if label.below.is_empty() { y + 22.0 } else { y + 15.5 });
-    let name = elide(&escape(&label.name), LETTERS);
+    let name_at = px(if below.is_empty() { y + 22.0 } else { y + 15.5 });
+    let name = elide(&escape(name), LETTERS);
     put!(page, "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>", middle, name_at, name);
-    if !label.below.is_empty() {
-        let below = elide(&escape(&label.below), LETTERS + 4);
+    if !below.is_empty() {
+        let below = elide(&escape(below), LETTERS + 4);
         put!(page, "<text class=\"below\" x=\"{}\" y=\"{}\" ", middle, px(y + 29.0));
         put!(page, "text-anchor=\"middle\">{}</text>", below);
     }
     put!(page, "</g>");
 }
 
-/// Adds the port of a server to what its node says.
-fn add_port(label: Option<&mut Label>, edge: &Edge) {
-    let Some(label) = label else { return };
-    let port = format!(":{}", edge.server.port());
-    let known = label.below.split(' ').any(|word| word == port) || label.name.ends_with(&port);
-    if !known {
-        label.below = format!("{} {port}", label.below).trim().to_owned();
+/// What is written in the nodes, with Services and ports of servers.
+fn labels(graph: &Graph<'_>) -> Vec<(String, String)> {
+    let labels = graph.labels.iter().map(|label| (label.name.clone(), label.below.clone()));
+    let mut labels: Vec<_> = labels.collect();
+    let mut known = BTreeSet::new();
+    for line in &graph.lines {
+        let Some((name, below)) = labels.get_mut(line.to) else { continue };
+        let port = line.port.map(|port| format!(":{port}"));
+        let port = port.filter(|port| !name.ends_with(port.as_str()));
+        let service = line.service.as_ref().map(|service| format!("Service {service}"));
+        for word in [service, port].into_iter().flatten() {
+            if known.insert((line.to, word.clone())) {
+                *below = format!("{below} {word}").trim_start().to_owned();
+            }
+        }
     }
+    labels
 }
 
 /// A line from one node to another.
 struct Arrow<'a> {
-    edges: Vec<&'a Edge>,
+    edges: Vec<&'a EdgeFigures>,
     /// The corners of its curve: ends and where they aim.
     curve: [(f64, f64); 4],
     /// How far along it its figures stand: where fewer lines meet.
@@ -232,7 +179,7 @@ struct Arrow<'a> {
 }
 
 impl<'a> Arrow<'a> {
-    fn new(edges: Vec<&'a Edge>, from: (f64, f64), to: (f64, f64), at: f64) -> Self {
+    fn new(edges: Vec<&'a EdgeFigures>, from: (f64, f64), to: (f64, f64), at: f64) -> Self {
         let middle = NODE.1 / 2.0;
         let (x1, y1) = (from.0 + NODE.0, from.1 + middle);
         let (x2, y2) = (to.0 - 7.0, to.1 + middle);
@@ -248,7 +195,7 @@ impl<'a> Arrow<'a> {
     }
 
     fn sum(&self, pick: fn(&EdgeFigures) -> u64) -> u64 {
-        self.edges.iter().map(|edge| pick(&edge.figures)).fold(0, u64::saturating_add)
+        self.edges.iter().map(|figures| pick(figures)).fold(0, u64::saturating_add)
     }
 
     fn transactions(&self) -> u64 {
@@ -272,7 +219,7 @@ impl<'a> Arrow<'a> {
     fn line(&self, page: &mut Html, most: u64) {
         let (all, errors) = (self.transactions(), self.errors());
         let connections = self.sum(|figures| figures.connections);
-        let latencies = self.edges.iter().filter_map(|edge| edge.figures.transactions.latency);
+        let latencies = self.edges.iter().filter_map(|figures| figures.transactions.latency);
         let thickness = match most {
             0 => 1.2,
             _ => 1.2 + 3.8 * ((all + 1) as f64).ln() / ((most + 1) as f64).ln(),
@@ -309,7 +256,7 @@ impl<'a> Arrow<'a> {
     }
 }
 
-fn table(page: &mut Html, report: &Report) {
+fn head(page: &mut Html) {
     put!(
         page,
         "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-labelledby=\"h-map\"><table \
@@ -329,6 +276,11 @@ fn table(page: &mut Html, report: &Report) {
          class=\"n\" data-sort=\"num\">to client</th>\
          </tr></thead><tbody>"
     );
+}
+
+/// The table of pairs of hosts.
+fn pairs(page: &mut Html, report: &Report) {
+    head(page);
     let mut shown = 0;
     for edge in report.edges.iter().take(LISTED) {
         if page.is_full() {
@@ -339,27 +291,66 @@ fn table(page: &mut Html, report: &Report) {
         put!(page, "</th><td>");
         end(page, &edge.server.to_string(), edge.server_name.as_deref(), &edge.server_processes);
         put!(page, "</td>");
-        figures(page, &edge.figures);
+        figures(page, &edge.figures.kinds, &edge.figures);
         shown += 1;
     }
+    foot(page, report.edges_other.as_ref(), shown, report.edges.len());
+}
+
+/// The table of pairs of workloads.
+fn workloads(page: &mut Html, report: &Report) {
+    head(page);
+    let mut shown = 0;
+    for talk in report.workloads.iter().take(LISTED) {
+        if page.is_full() {
+            break;
+        }
+        put!(page, "<tr><th scope=\"row\">");
+        party(page, &talk.client);
+        put!(page, "</th><td>");
+        party(page, &talk.server);
+        if let Some(service) = named::service(talk) {
+            put!(page, " <bdi>(Service {})</bdi>", service);
+        }
+        put!(page, "</td>");
+        figures(page, named::spoken(&talk.figures), &talk.figures);
+        shown += 1;
+    }
+    foot(page, report.workloads_other.as_ref(), shown, report.workloads.len());
+}
+
+fn party(page: &mut Html, of: &Party) {
+    match (&of.name, &of.address) {
+        (Some(_), _) => {
+            put!(page, "<bdi class=\"p\">{}</bdi>", named::party(of));
+            of.kind.iter().for_each(|kind| put!(page, " <bdi class=\"proto\">{}</bdi>", kind));
+        }
+        (None, address) => {
+            let address = address.as_deref().unwrap_or("?");
+            end(page, address, of.host.as_deref(), &of.processes);
+        }
+    }
+}
+
+fn foot(page: &mut Html, other: Option<&EdgeFigures>, shown: usize, all: usize) {
     put!(page, "</tbody>");
-    if let Some(other) = &report.edges_other {
+    if let Some(other) = other {
         put!(
             page,
             "<tfoot><tr><th scope=\"row\" colspan=\"2\">(others, past the limit on pairs told \
                 apart)</th>"
         );
-        figures(page, other);
+        figures(page, &other.kinds, other);
         put!(page, "</tfoot>");
     }
     put!(page, "</table></div>");
-    if shown < report.edges.len() {
+    if shown < all {
         put!(
             page,
             "<p class=\"note\">{} of {} pairs shown, the busiest. All are in <code>--format \
                 json</code>.</p>",
             shown,
-            count(report.edges.len() as u64)
+            count(all as u64)
         );
     }
 }
@@ -372,12 +363,12 @@ fn end(page: &mut Html, address: &str, name: Option<&str>, processes: &[String])
     }
 }
 
-fn figures(page: &mut Html, edge: &EdgeFigures) {
+fn figures(page: &mut Html, spoken: &[String], edge: &EdgeFigures) {
     let all = &edge.transactions;
     put!(
         page,
         "<td>{}</td><td class=\"n\" data-v=\"{}\">{}</td>",
-        edge.kinds.join(", "),
+        spoken.join(", "),
         edge.connections,
         short_count(edge.connections)
     );

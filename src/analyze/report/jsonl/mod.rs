@@ -6,12 +6,15 @@
 pub(super) mod bodies;
 mod ends;
 mod lines;
+mod names;
 
 use super::write::{
-    TIME, push_json, push_json_or_null, push_json_text, push_number, push_u64, quoted_time,
+    TIME, push_address, push_json, push_json_or_null, push_json_text, push_number, push_u64,
+    quoted_time,
 };
 use super::{Item, Parts};
 use crate::analyze::fields::{Field, Fields};
+use crate::analyze::join::{Joined, Split};
 use crate::analyze::owner::Process;
 use crate::analyze::transaction::{Grpc, Message, Transaction, Value};
 use crate::time::Timestamp;
@@ -49,12 +52,54 @@ pub fn write(item: &Item<'_>, parts: Parts, out: &mut Vec<u8>) {
     remarks(item, out);
     out.extend_from_slice(b",\"id\":\"");
     item.id().push(out);
+    out.push(b'"');
+    names::write(b",\"names\":", item, out);
     if parts.bodies {
-        out.push(b'"');
         bodies::write(transaction, out);
-        return out.extend_from_slice(b"}\n");
     }
-    out.extend_from_slice(b"\"}\n");
+    if let Some(joined) = item.joined {
+        write_joined(joined, out);
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Appends what is known since both ends were seen.
+#[cold]
+fn write_joined(joined: &Joined, out: &mut Vec<u8>) {
+    let [client, server] = &joined.nodes;
+    for (name, node) in
+        [(&b",\"joined\":{\"client_node\":"[..], client), (b",\"server_node\":", server)]
+    {
+        out.extend_from_slice(name);
+        push_json(out, node.as_bytes());
+    }
+    out.extend_from_slice(b",\"by\":");
+    push_json(out, joined.by.name().as_bytes());
+    let ends = [joined.server_as_seen, joined.client_as_seen];
+    for (name, end) in
+        [&b",\"server_as_seen\":\""[..], b"\",\"client_as_seen\":\""].into_iter().zip(ends)
+    {
+        out.extend_from_slice(name);
+        push_address(out, end);
+    }
+    out.push(b'"');
+    let split = |pick: fn(&Split) -> u64| joined.split.as_ref().map(pick);
+    let times: [(&[u8], _); 4] = [
+        (b",\"request_ns\":", split(|split| split.request_ns)),
+        (b",\"server_ns\":", split(|split| split.server_ns)),
+        (b",\"response_ns\":", split(|split| split.response_ns)),
+        (b",\"error_ns\":", split(|split| split.error_ns)),
+    ];
+    for (name, nanos) in times {
+        out.extend_from_slice(name);
+        push_number(out, nanos);
+    }
+    out.extend_from_slice(b",\"offset_ns\":");
+    match &joined.split {
+        Some(split) => out.extend_from_slice(split.offset_ns.to_string().as_bytes()),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.push(b'}');
 }
 
 /// Room for a line without headers: no need to grow the buffer within it.
@@ -71,7 +116,7 @@ pub(super) fn comma(index: usize, out: &mut Vec<u8>) {
 fn remarks(item: &Item<'_>, out: &mut Vec<u8>) {
     let transaction = item.transaction;
     let none = transaction.anomalies.is_empty() && transaction.attributes.is_empty();
-    let processes = item.client_process.is_some() || item.server_process.is_some();
+    let processes = item.client_end.process.is_some() || item.server_end.process.is_some();
     if none && item.interface.is_none() && item.comment.is_none() && !processes {
         out.extend_from_slice(
             b"\",\"anomalies\":[],\"interface\":null,\"comment\":null,\"attributes\":{},\
@@ -222,7 +267,7 @@ fn unlined(field: &Field<'_>, out: &mut Vec<u8>) {
 
 /// Appends processes and containers of both ends, under these names.
 pub(super) fn owners(names: [&[u8]; 2], item: &Item<'_>, out: &mut Vec<u8>) {
-    let ends = [item.client_process, item.server_process];
+    let ends = [item.client_end.process, item.server_end.process];
     let known = ends.map(|process| process.filter(|process| process.is_known()));
     both_ends(names[0], known, out, process);
     let containers = ends.map(|process| process.and_then(|process| process.container.as_deref()));
@@ -256,6 +301,11 @@ fn process(process: &Process, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"uid\":");
     push_number(out, process.uid.map(u64::from));
     out.push(b'}');
+}
+
+/// Appends where both ends run, under this name.
+pub(super) fn names(name: &[u8], item: &Item<'_>, out: &mut Vec<u8>) {
+    names::write(name, item, out);
 }
 
 /// Appends the names of what was odd.

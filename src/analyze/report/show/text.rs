@@ -8,12 +8,14 @@ use crate::analyze::body::Rendered;
 use crate::analyze::body::proto::status_details;
 use crate::analyze::decode::Direction;
 use crate::analyze::fields::{Field, Fields};
+use crate::analyze::join::Joined;
 use crate::analyze::kept::Kept;
-use crate::analyze::owner::Process;
+use crate::analyze::owner::{End, Process};
 use crate::analyze::report::text::style::{Paint, Style};
-use crate::analyze::report::text::units::{count, duration, escape, plural};
-use crate::analyze::report::{address_text, text_of};
+use crate::analyze::report::text::units::{count, duration, escape, plural, wrap};
+use crate::analyze::report::{address_text, named, text_of};
 use crate::analyze::transaction::{Completeness, Message, Outcome, Value};
+use std::net::SocketAddr;
 
 /// Columns of what a fact is called.
 const NAMES: usize = 12;
@@ -92,16 +94,12 @@ impl Page<'_, '_> {
     fn facts(&mut self) {
         let watched = self.shown.watched;
         let t = self.shown.transaction();
-        let [client, server] = &watched.processes;
-        let end = |address, process: &Option<Box<Process>>| {
-            let mut text = address_text(address);
-            if let Some(process) = process {
-                text += &owner(process);
-            }
-            text
-        };
-        self.fact("client", None, &end(watched.client, client));
-        self.fact("server", None, &end(watched.server, server));
+        let [client, server] = &watched.ends;
+        self.end("client", watched.client, client.end());
+        self.end("server", watched.server, server.end());
+        if let Some(joined) = &watched.joined {
+            self.joined(joined);
+        }
         let stream = t.stream.map_or(String::new(), |stream| format!(", stream {stream}"));
         self.fact("connection", None, &format!("{}{stream}", watched.connection));
         let over = match (t.protocol, t.stream) {
@@ -128,6 +126,38 @@ impl Page<'_, '_> {
         }
         if let Some(comment) = &watched.comment {
             self.fact("comment", None, &escape(comment));
+        }
+    }
+
+    /// An end: its address and process, and where that runs.
+    fn end(&mut self, name: &str, address: SocketAddr, end: End<'_>) {
+        let process = end.process.map_or(String::new(), owner);
+        self.fact(name, None, &(address_text(address) + &process));
+        let further = [named::described(end), named::labels(end)];
+        for text in further.into_iter().flatten() {
+            for part in wrap(&escape(&text), ENDS) {
+                self.fact("", None, &part);
+            }
+        }
+    }
+
+    /// The nodes of both ends, and where the latency went.
+    fn joined(&mut self, joined: &Joined) {
+        let [client, server] = joined.nodes.each_ref().map(|node| escape(node));
+        let mut text = format!("{client} → {server}");
+        if joined.server_as_seen != self.shown.watched.server {
+            text += &format!(", called {}", address_text(joined.server_as_seen));
+        }
+        if joined.client_as_seen != self.shown.watched.client {
+            text += &format!(", called by {}", address_text(joined.client_as_seen));
+        }
+        self.fact("nodes", None, &text);
+        if let Some(split) = &joined.split {
+            let [request, server, response, error] =
+                [split.request_ns, split.server_ns, split.response_ns, split.error_ns]
+                    .map(duration);
+            let text = format!("request {request}, server {server}, response {response}");
+            self.fact("", None, &format!("{text} (on the way give or take {error})"));
         }
     }
 
@@ -366,6 +396,9 @@ const STATUS_DETAILS: &[u8] = b"grpc-status-details-bin";
 
 /// Columns that are left for what a bar says.
 const MAX_SAYS: usize = 36;
+
+/// Columns of a line of what is known of an end.
+const ENDS: usize = 100;
 
 /// The process at an end, for behind its address.
 fn owner(process: &Process) -> String {

@@ -4,6 +4,7 @@
 //! the wire or from files, so they are escaped before they reach a terminal.
 
 pub(in crate::analyze) mod names;
+mod nodes;
 mod sections;
 mod spark;
 pub(in crate::analyze) mod style;
@@ -34,6 +35,7 @@ pub fn render(report: &Report, style: Style) -> String {
     page.slowest(report);
     page.errors(report);
     page.edges(report);
+    page.nodes(report);
     page.anomalies(report);
     page.findings(report);
     if style.ascii { plain(&page.text) } else { page.text }

@@ -9,9 +9,7 @@ use super::units::{count, coverage, duration, escape, plural, rate, share, short
 use crate::analyze::report::model::{
     Edge, EdgeFigures, Endpoint, Figures, Gap, Gaps, Loss, Named, Percentiles, Report, Sample, Time,
 };
-
-/// Processes named at an end of a pair.
-const PROCESSES: usize = 3;
+use crate::analyze::report::named::{in_line, some_of};
 
 /// Kinds of packets and flows named in a line.
 const KINDS: usize = 8;
@@ -109,6 +107,18 @@ pub fn sample_name(sample: &Sample) -> String {
     format!("{} {}", part(&sample.method), join(&part(&sample.host), &part(&sample.path)))
 }
 
+/// Who sent a transaction to whom: names, and the address of who has none; None where
+/// neither has one.
+pub fn sample_ends(sample: &Sample) -> Option<String> {
+    let Sample { client_name, server_name, .. } = sample;
+    if client_name.is_none() && server_name.is_none() {
+        return None;
+    }
+    let client = client_name.clone().unwrap_or_else(|| sample.client.ip().to_string());
+    let server = server_name.clone().unwrap_or_else(|| sample.server.to_string());
+    Some(in_line(&client, &server, sample.service.as_deref()))
+}
+
 /// How a transaction ended, in a word.
 pub fn status(sample: &Sample) -> String {
     let http = sample.status.map(|status| status.to_string());
@@ -202,24 +212,20 @@ pub fn endpoint_cells(figures: &Figures, [all, most]: [u64; 2], style: Style) ->
 /// A pair of hosts in one line.
 pub fn edge_name(edge: &Edge) -> String {
     let named = |name: &Option<String>| name.as_ref().map_or(String::new(), |n| format!(" [{n}]"));
-    let processes = |names: &[String]| match names {
-        [] => String::new(),
-        names => {
-            let more = if names.len() > PROCESSES { ",…" } else { "" };
-            let shown: Vec<_> = names.iter().take(PROCESSES).map(String::as_str).collect();
-            format!("{}{more} ", shown.join(","))
-        }
-    };
     let kinds = match edge.figures.kinds.as_slice() {
         [] => String::new(),
         kinds => format!(" ({})", kinds.join(", ")),
     };
+    // Who it is says more than which process of theirs it was.
+    let who = |names: &[String], processes: &[String]| {
+        some_of(if names.is_empty() { processes } else { names })
+    };
     format!(
         "{}{}{} → {}{}{}{kinds}",
-        processes(&edge.client_processes),
+        who(&edge.client_workloads, &edge.client_processes),
         edge.client,
         named(&edge.client_name),
-        processes(&edge.server_processes),
+        who(&edge.server_workloads, &edge.server_processes),
         edge.server,
         named(&edge.server_name)
     )

@@ -2,13 +2,14 @@
 
 use super::names::{
     causes, coverage_text, edge_cells, edge_name, endpoint_cells, endpoint_name, hints, kinds,
-    missing, offset, sample_name, status, time,
+    missing, offset, sample_ends, sample_name, status, time,
 };
 use super::spark::Columns;
 use super::style::{Paint, Style};
 use super::table::{Cell, Table};
 use super::units::{count, duration, escape, plural, rate, share, short_count, size, wrap};
 use crate::analyze::report::model::{BoundAt, Figures, Groups, Report, Time};
+use crate::analyze::report::named::talk;
 use crate::time::Timestamp;
 
 /// Pairs of hosts shown.
@@ -38,18 +39,18 @@ impl Page {
         Self { style, text: String::new() }
     }
 
-    fn line(&mut self, paint: Option<Paint>, text: &str) {
+    pub(super) fn line(&mut self, paint: Option<Paint>, text: &str) {
         self.style.push(paint, text, &mut self.text);
         self.text.push('\n');
     }
 
-    fn title(&mut self, title: &str) {
+    pub(super) fn title(&mut self, title: &str) {
         self.text.push('\n');
         self.line(Some(Paint::Bold), title);
     }
 
     /// A label and a text that is broken between words where it is long.
-    fn fact(&mut self, label: &str, text: &str, paint: Option<Paint>) {
+    pub(super) fn fact(&mut self, label: &str, text: &str, paint: Option<Paint>) {
         let room = self.style.width.saturating_sub(LABEL + 2);
         for (index, part) in wrap(text, room).iter().enumerate() {
             let label = if index == 0 { label } else { "" };
@@ -58,7 +59,7 @@ impl Page {
         }
     }
 
-    fn table(&mut self, table: Table) {
+    pub(super) fn table(&mut self, table: Table) {
         table.render(self.style, &mut self.text);
     }
 
@@ -383,6 +384,7 @@ impl Page {
                 Cell::new(sample.server.to_string()),
             ];
             table.row(escape(&sample_name(sample)), cells);
+            sample_ends(sample).iter().for_each(|ends| table.note(escape(ends)));
         }
         self.table(table);
     }
@@ -404,6 +406,7 @@ impl Page {
                 let at = offset(sample.start, report.capture.first);
                 let name = escape(&sample_name(sample));
                 table.note(format!("first {at}, {}: {name}", sample.id));
+                sample_ends(sample).iter().for_each(|ends| table.note(escape(ends)));
             }
         }
         self.table(table);
@@ -412,23 +415,29 @@ impl Page {
         self.more(rest.count(), "status", "statuses", sum);
     }
 
-    /// Who talks to whom.
+    /// Who talks to whom: by workload where the capture says names.
     pub fn edges(&mut self, report: &Report) {
-        if report.edges.is_empty() && report.edges_other.is_none() {
+        let by_workload = !report.workloads.is_empty();
+        let pairs: Vec<_> = match by_workload {
+            true => report.workloads.iter().map(|t| (talk(t), &t.figures)).collect(),
+            false => report.edges.iter().map(|e| (edge_name(e), &e.figures)).collect(),
+        };
+        let other = if by_workload { &report.workloads_other } else { &report.edges_other };
+        if pairs.is_empty() && other.is_none() {
             return;
         }
         self.title("Who talks to whom");
         let heads = ["flows", "count", "errors", "unknown", "p50", "p99", "to server", "to client"];
         let mut table = Table::new("client → server", &heads).more(&["rate", "p90", "max"]);
-        for edge in report.edges.iter().take(EDGES) {
-            table.row(escape(&edge_name(edge)), edge_cells(&edge.figures));
+        for (name, figures) in pairs.iter().take(EDGES) {
+            table.row(escape(name), edge_cells(figures));
         }
-        if let Some(other) = &report.edges_other {
+        if let Some(other) = other {
             table.row("(other: past the limit on pairs)".to_owned(), edge_cells(other));
         }
         self.table(table);
-        let rest = report.edges.iter().skip(EDGES);
-        let sum = rest.clone().map(|edge| edge.figures.transactions.count).sum();
+        let rest = pairs.iter().skip(EDGES);
+        let sum = rest.clone().map(|(_, figures)| figures.transactions.count).sum();
         self.more(rest.count(), "pair", "pairs", sum);
     }
 

@@ -33,7 +33,7 @@ impl Cell {
 struct Row {
     name: String,
     cells: Vec<Cell>,
-    note: Option<String>,
+    notes: Vec<String>,
 }
 
 /// A table under construction.
@@ -60,13 +60,13 @@ impl Table {
 
     /// Adds a row; `name` has to be escaped.
     pub fn row(&mut self, name: String, cells: Vec<Cell>) {
-        self.rows.push(Row { name, cells, note: None });
+        self.rows.push(Row { name, cells, notes: Vec::new() });
     }
 
-    /// Adds a line beneath the last row; it has to be escaped.
+    /// Adds a line beneath the last row and its lines; it has to be escaped.
     pub fn note(&mut self, note: String) {
         if let Some(row) = self.rows.last_mut() {
-            row.note = Some(note);
+            row.notes.push(note);
         }
     }
 
@@ -193,7 +193,7 @@ fn cells(style: Style, cells: &[Cell], widths: &[usize], gap: usize, out: &mut S
 }
 
 fn note(style: Style, row: &Row, out: &mut String) {
-    if let Some(note) = &row.note {
+    for note in &row.notes {
         let text = elide(note, style.width.saturating_sub(2 * INDENT));
         line(style, Some(Paint::Dim), &format!("{:1$}{text}", "", 2 * INDENT), out);
     }

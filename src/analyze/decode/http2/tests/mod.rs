@@ -32,7 +32,7 @@ pub fn decode(inputs: &[Input], late: [bool; 2], limits: &Limits, wants: Wants) 
     let mut ended = [false; 2];
     let mut push = |nth: usize, direction, content, output: &mut Output| {
         let at = Some(Timestamp::from_nanos(1000 * nth as i64));
-        let chunk = Chunk { at, packet: nth as u64, content };
+        let chunk = Chunk { at, packet: nth as u64, seq: 0, content };
         decoder.push(direction, chunk, &mut Sink::new(wants, limits, output));
         decoder.memory()
     };

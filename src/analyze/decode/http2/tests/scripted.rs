@@ -242,7 +242,7 @@ fn an_upgraded_request_is_stream_one() {
         let (limits, mut output) = (Limits::default(), Output::default());
         let answer = [settings(&[(3, 1)]), headers(5, 1, OK)].concat();
         for (way, bytes) in [(DOWN, answer), (UP, preface())] {
-            let chunk = Chunk { at: None, packet: 1, content: Content::Data(&bytes) };
+            let chunk = Chunk { at: None, packet: 1, seq: 0, content: Content::Data(&bytes) };
             decoder.push(way, chunk, &mut Sink::new(Wants::default(), &limits, &mut output));
         }
         output.transactions.remove(0).transaction

@@ -27,6 +27,7 @@ pub fn watched(method: &str, path: &str, status: u16) -> Watched {
         ..Transaction::new("http/1.1")
     };
     Watched {
+        joined: None,
         transaction,
         client: ([10, 0, 0, 1], 40_000).into(),
         server: ([10, 0, 0, 2], 80).into(),
@@ -34,7 +35,7 @@ pub fn watched(method: &str, path: &str, status: u16) -> Watched {
         index: 1,
         interface: None,
         comment: None,
-        processes: [None, None],
+        ends: Default::default(),
     }
 }
 

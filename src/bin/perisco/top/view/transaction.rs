@@ -2,9 +2,9 @@
 
 use perisco::analyze::fields::Fields;
 use perisco::analyze::owner::Process;
-use perisco::analyze::report::address_text;
 use perisco::analyze::report::text::units::{count, duration, escape, wrap};
 use perisco::analyze::report::text_of;
+use perisco::analyze::report::{address_text, named};
 use perisco::analyze::transaction::{Completeness, Message, Value};
 use perisco::time::Timestamp;
 use ratatui::Frame;
@@ -105,9 +105,14 @@ fn what(page: &mut Page, example: &Example) {
     if !transaction.anomalies.is_empty() {
         page.value("anomalies", &transaction.anomalies.join(", "), yellow());
     }
-    let [client, server] = &watched.processes;
-    page.plain("client", &end(watched.client, client.as_deref()));
-    page.plain("server", &end(watched.server, server.as_deref()));
+    let [client, server] = &watched.ends;
+    for (name, address, of) in
+        [("client", watched.client, client.end()), ("server", watched.server, server.end())]
+    {
+        page.plain(name, &end(address, of.process));
+        let further = [named::described(of), named::labels(of)];
+        further.into_iter().flatten().for_each(|text| page.plain("", &text));
+    }
     let stream = transaction.stream.map_or(String::new(), |stream| format!(", stream {stream}"));
     page.plain("connection", &format!("#{}{stream}", watched.connection));
     watched.interface.iter().for_each(|interface| page.plain("interface", interface));
