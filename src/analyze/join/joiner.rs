@@ -439,11 +439,13 @@ impl Joiner {
     /// Reports a connection that is over, and forgets its flows.
     fn conclude(&mut self, number: u64) {
         self.release_all(number);
-        let Some(state) = self.forget(number) else { return };
-        let other = state.partner.and_then(|(other, _)| {
+        let partner = self.flows.get(number).and_then(|flow| flow.partner);
+        // While both are known, so that what is left has the addresses of both.
+        if let Some((other, _)) = partner {
             self.release_all(other);
-            self.forget(other)
-        });
+        }
+        let Some(state) = self.forget(number) else { return };
+        let other = partner.and_then(|(other, _)| self.forget(other));
         match (state.totals, other) {
             (Some(one), Some(State { seen, totals: Some(other), .. })) => {
                 let is_client = state.is_client.unwrap_or(state.seen.point < seen.point);
