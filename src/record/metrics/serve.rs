@@ -3,7 +3,7 @@
 //! One thread takes connections and starts a small one for each. All is
 //! bounded: connections at once, the size of a request's head, and the time
 //! that a connection may take. Nothing here holds up the recording
-//! ([`Board`](super::Board)).
+//! ([`Board`]).
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
