@@ -2,72 +2,27 @@
 //! server that speak the real protocols, and misbehave (`tests/live/fake_node.py`).
 #![cfg(feature = "kube")]
 
-use std::io::{BufRead, BufReader, Write};
+mod common;
+
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use common::fake_node::Node;
 use perisco::record::kube::{Holder, Mode, Names, Options, StartError};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Debian's Python has grpc; another one in the path may not.
-const PYTHON: &str = "/usr/bin/python3";
-
-struct Node {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    folder: tempfile::TempDir,
-    server: String,
+/// What is asked of the node's names.
+trait Named {
+    fn options(&self) -> Options;
+    fn names(&self) -> Names;
+    fn asked_for(&mut self, what: &str) -> usize;
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Node {
-    /// None where the peers are missing; in CI they are there.
-    fn start() -> Option<Self> {
-        let has_grpc =
-            Command::new(PYTHON).args(["-c", "import grpc"]).stderr(Stdio::null()).status();
-        let has_openssl = Command::new("openssl").arg("version").stdout(Stdio::null()).status();
-        if !has_grpc.is_ok_and(|status| status.success()) || has_openssl.is_err() {
-            assert!(
-                std::env::var_os("PERISCO_LIVE").is_none(),
-                "python3-grpcio or openssl is missing"
-            );
-            eprintln!("skipped: python3-grpcio or openssl is missing");
-            return None;
-        }
-        let folder = tempfile::tempdir().expect("a folder");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/fake_node.py");
-        let mut child = Command::new(PYTHON)
-            .arg(script)
-            .arg(folder.path())
-            .args(["--bookmarks", "0.5"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3");
-        let input = child.stdin.take().expect("stdin");
-        let mut output = BufReader::new(child.stdout.take().expect("stdout"));
-        let mut line = String::new();
-        output.read_line(&mut line).expect("its first line");
-        let server = line.trim().strip_prefix("ready ").expect("ready").to_owned();
-        Some(Self { child, input, output, folder, server })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
+impl Named for Node {
     fn options(&self) -> Options {
         Options {
             node_name: Some("here".into()),
@@ -89,15 +44,6 @@ impl Node {
             names.status().sources.iter().filter(|one| one.fresh).count() == 5
         });
         names
-    }
-
-    fn tell(&mut self, command: Value) -> Value {
-        writeln!(self.input, "{command}").expect("it listens");
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("it answers");
-        let answer: Value = serde_json::from_str(&line).expect("JSON");
-        assert!(answer.get("error").is_none(), "{command}: {answer}");
-        answer
     }
 
     fn asked_for(&mut self, what: &str) -> usize {

@@ -257,8 +257,8 @@ struct Session {
     /// The programs' counts, and when they were read.
     counted: (Instant, [Loss; LOSSES]),
     source: Source,
-    /// Processes that have called exec since it was last looked for targets.
-    execs: Vec<u32>,
+    /// Processes that have called exec since it was last looked for targets, and their cgroups.
+    execs: Vec<(u32, u64)>,
     /// What the source had told by then.
     generation: u64,
     watch: Watch,
@@ -328,7 +328,7 @@ impl Session {
         let mut failed = None;
         let polled = recorder.poll(POLL_INTERVAL, &mut |event| {
             if event.kind == Kind::Exec && execs.len() < MAX_EXECS {
-                execs.push(event.pid);
+                execs.push((event.pid, event.cgroup));
             }
             if failed.is_none() {
                 failed = open.event(&event).err();
@@ -376,19 +376,19 @@ impl Session {
             return false;
         }
         let mut more = false;
-        let mount = cgroup_mount();
         let wanted = targets.wanted(self.source.as_deref());
-        for pid in execs {
-            let Some(path) = wanted.takes_process(pid) else { continue };
-            let id = mount.as_deref().and_then(|mount| targets::cgroup_id(mount, &path));
-            match id.filter(|_| targets::has_cgroups()) {
-                Some(id) if self.found.cgroups.insert(id) => {
-                    more |= self.recorder.add_cgroup(id).is_ok();
+        let by_cgroup = targets::has_cgroups();
+        for (pid, cgroup) in execs {
+            if !wanted.takes_process(pid) {
+                continue;
+            }
+            // 1 is the root: nobody's in particular.
+            if by_cgroup && cgroup > 1 {
+                if self.found.cgroups.insert(cgroup) {
+                    more |= self.recorder.add_cgroup(cgroup).is_ok();
                 }
-                None if self.found.pids.insert(pid) => {
-                    more |= self.recorder.add_pid(pid).is_ok();
-                }
-                _ => {}
+            } else if self.found.pids.insert(pid) {
+                more |= self.recorder.add_pid(pid).is_ok();
             }
         }
         more

@@ -148,21 +148,18 @@ impl Wanted<'_> {
         let Ok(entries) = fs::read_dir("/proc") else { return };
         for entry in entries.flatten() {
             if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok())
-                && self.takes_process(pid).is_some()
+                && self.takes_process(pid)
             {
                 pids.insert(pid);
             }
         }
     }
 
-    /// The cgroup2 path of a process that is asked for; None of any other, and
-    /// where it is gone.
-    pub fn takes_process(&self, pid: u32) -> Option<String> {
-        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        let paths: Vec<_> =
-            text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(str::to_owned).collect();
-        let unified = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
-        self.takes(&paths).then(|| unified.to_owned())
+    /// Whether a process is asked for; not where it is gone.
+    pub fn takes_process(&self, pid: u32) -> bool {
+        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return false };
+        let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+        self.takes(&paths.map(str::to_owned).collect::<Vec<_>>())
     }
 }
 
@@ -182,13 +179,6 @@ fn below_mount(path: &Path, mounts: &str) -> PathBuf {
 pub fn has_cgroups() -> bool {
     fs::read_to_string("/proc/self/cgroup")
         .is_ok_and(|text| text.lines().all(|line| line.starts_with("0::")))
-}
-
-/// The id of a cgroup by its path below the mount; None where it is gone.
-pub fn cgroup_id(mount: &Path, path: &str) -> Option<u64> {
-    let meta = fs::metadata(mount.join(path.trim_start_matches('/'))).ok()?;
-    // The root is nobody's in particular.
-    Some(meta.ino()).filter(|id| *id != 1)
 }
 
 /// These processes and all their children by now, grandchildren included.

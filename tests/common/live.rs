@@ -206,7 +206,8 @@ pub fn noise(length: usize) -> Vec<u8> {
         .collect()
 }
 
-enum Out {
+/// Where a process says that it is ready.
+pub enum Out {
     Stdout,
     Stderr,
 }
@@ -224,7 +225,8 @@ impl Running {
         Self { child, lines: None, said: String::new() }
     }
 
-    fn start(command: &mut Command, ready: &str, out: Out) -> Self {
+    /// Starts it and waits for a line with `ready` in it.
+    pub fn start(command: &mut Command, ready: &str, out: Out) -> Self {
         match out {
             Out::Stdout => command.stdout(Stdio::piped()),
             Out::Stderr => command.stderr(Stdio::piped()),

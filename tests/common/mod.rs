@@ -10,10 +10,14 @@ pub mod command;
 #[cfg(feature = "record")]
 pub mod compared;
 pub mod contradict;
+#[cfg(feature = "kube")]
+pub mod fake_node;
 #[cfg(feature = "record")]
 pub mod live;
 pub mod model;
 pub mod nodes;
+#[cfg(feature = "kube")]
+pub mod pods;
 pub mod recording;
 pub mod shop;
 pub mod streams;

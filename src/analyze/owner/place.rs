@@ -338,10 +338,10 @@ impl<'a> End<'a> {
 
     /// What the names rest on.
     pub fn basis(&self) -> Option<Basis> {
-        if self.runs.is_some_and(|runs| runs.pod.is_some() || runs.container.is_some()) {
-            return Some(Basis::Cgroup);
-        }
-        self.said.and_then(|said| said.basis)
+        let said = self.said.and_then(|said| said.basis);
+        let runs = self.runs.is_some_and(|runs| runs.pod.is_some() || runs.container.is_some());
+        // That its process is known says who it is, not that it is this connection's end.
+        if runs && said != Some(Basis::Sequence) { Some(Basis::Cgroup) } else { said }
     }
 
     /// The best name there is: what the pod belongs to, the pod, the Service, or the node

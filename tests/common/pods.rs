@@ -1,0 +1,170 @@
+//! Pods that run here: a cgroup and a network namespace as a container runtime
+//! makes them, known to a fake node, and recorded by an agent that sees that
+//! node's folders, socket and token where they are on a real one.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::cgroup::{Cgroup, inside};
+use super::fake_node::Node;
+use super::live::{self, Out, Place, Running, run, skip};
+
+/// This node's network namespace, another node's, and who knows the pods.
+pub struct Cluster {
+    pub here: Place,
+    pub there: Place,
+    pub node: Node,
+    cgroup: Cgroup,
+}
+
+/// A pod and where its processes run.
+pub struct Pod {
+    pub name: String,
+    pub address: String,
+    cgroup: Option<PathBuf>,
+}
+
+/// Addresses of this node's pods, of the other's, and of Services.
+pub const ADDRESSES: &[&str] = &["10.1.0.7", "10.1.0.8", "10.1.0.9"];
+pub const REMOTE: &[&str] = &["10.2.0.7", "10.2.0.8"];
+
+/// Puts the fake node where a real one's things are, for one process.
+const ON_NODE: &str = r#"
+set -e
+mount -t tmpfs tmpfs /var/log
+mkdir /var/log/pods /var/log/containers
+mount --bind "$0/pods" /var/log/pods
+mount --bind "$0/containers" /var/log/containers
+mount -t tmpfs tmpfs /run
+mkdir -p /run/containerd /run/secrets/kubernetes.io/serviceaccount
+touch /run/containerd/containerd.sock
+mount --bind "$0/cri.sock" /run/containerd/containerd.sock
+mount --bind "$0/serviceaccount" /run/secrets/kubernetes.io/serviceaccount
+exec "$@"
+"#;
+
+impl Cluster {
+    /// Makes one, or says why the test cannot run here.
+    pub fn new() -> Option<Self> {
+        let peers = ["/usr/bin/python3", "nft", "unshare", "tshark"];
+        let (here, there) = (live::place(&peers)?, live::place(&peers)?);
+        let cgroup = Cgroup::new(&here)?;
+        let node = Node::start()?;
+        if fs::canonicalize("/var/run").ok().as_deref() != Some("/run".as_ref()) {
+            return skip("/var/run is not /run");
+        }
+        let cluster = Self { here, there, node, cgroup };
+        cluster.connect();
+        Some(cluster)
+    }
+
+    /// A link between the nodes, and the pods' addresses on each.
+    fn connect(&self) {
+        let (here, there) = (self.here.netns(), self.there.netns());
+        let link = ["link", "add", "name", "node", "netns", here, "type", "veth"];
+        run(Command::new("ip").args(link).args(["peer", "name", "node", "netns", there]));
+        for (place, pods, own, other) in [
+            (&self.here, ADDRESSES, "192.168.7.1", "192.168.7.2"),
+            (&self.there, REMOTE, "192.168.7.2", "192.168.7.1"),
+        ] {
+            let ip = |words: &[&str]| run(place.command("ip").args(words));
+            ip(&["addr", "add", &format!("{own}/24"), "dev", "node"]);
+            ip(&["link", "set", "node", "up"]);
+            ip(&["route", "add", "default", "via", other]);
+            for address in pods {
+                ip(&["addr", "add", &format!("{address}/32"), "dev", "lo"]);
+            }
+        }
+    }
+
+    /// What kube-proxy does for a Service's address, on this node.
+    pub fn translate(&self, service: &str, endpoint: &str) {
+        let nft = |words: &str| run(self.here.command("nft").args(words.split(' ')));
+        nft("add table ip nat");
+        nft("add chain ip nat output { type nat hook output priority -100 ; }");
+        nft(&format!("add rule ip nat output ip daddr {service} tcp dport 80 dnat to {endpoint}"));
+    }
+
+    /// A pod of a Deployment: `NAME-7d9f8b6c5d-SUFFIX`, on this node or the other.
+    pub fn pod(&mut self, name: &str, address: &str) -> Pod {
+        let here = ADDRESSES.contains(&address);
+        let app = name.split('-').next().expect("a name");
+        let told = self.node.tell(json!({
+            "do": "pod", "name": name, "ip": address, "age": 60, "node": if here { "here" } else { "there" },
+            "labels": {"app": app, "pod-template-hash": "7d9f8b6c5d"},
+            "owner": format!("ReplicaSet/{app}-7d9f8b6c5d"),
+        }));
+        let cgroup = here.then(|| {
+            let of = |key: &str| told[key].as_str().map(str::to_owned);
+            let id = told["ids"]["app"].as_str().expect("an id");
+            let uid = of("uid").expect("a uid");
+            self.cgroup.add(&format!("kubepods/burstable/pod{uid}/{id}"))
+        });
+        Pod { name: name.to_owned(), address: address.to_owned(), cgroup }
+    }
+
+    /// A Service and what it leads to, in the cluster and on the node.
+    pub fn service(&mut self, name: &str, address: &str, endpoint: &str) {
+        self.node.tell(json!({"do": "service", "name": name, "ips": [address]}));
+        self.node.tell(json!({"do": "endpoints", "service": name, "ready": [endpoint]}));
+        self.translate(address, &format!("{endpoint}:8080"));
+    }
+
+    /// A command in a pod.
+    fn within(&self, pod: &Pod, words: &[&str]) -> Command {
+        let place = if pod.cgroup.is_some() { &self.here } else { &self.there };
+        let command = place.python("pod_peer.py", words);
+        match &pod.cgroup {
+            Some(cgroup) => inside(cgroup, &command),
+            None => command,
+        }
+    }
+
+    /// A pod's server on port 8080, which answers with `status`.
+    pub fn serve(&self, pod: &Pod, status: u16) -> Running {
+        let words = ["serve", &pod.address, "8080", &status.to_string()];
+        self.here.serve(&mut self.within(pod, &words), "ready")
+    }
+
+    /// A pod calls `count` times, at once one behind the other; the statuses.
+    pub fn call(&self, pod: &Pod, to: (&str, u16), path: &str, count: u32) -> String {
+        let (port, count) = (to.1.to_string(), count.to_string());
+        run(&mut self.within(pod, &["call", &pod.address, to.0, &port, path, &count, "0.01"]))
+    }
+
+    /// The agent of this node, which records its network namespace.
+    pub fn record(&self, file: &str, args: &[&str]) -> Running {
+        let netns = fs::metadata(format!("/run/netns/{}", self.here.netns())).expect("there").ino();
+        let (address, port) = self.node.server.rsplit_once(':').expect("a port");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", ON_NODE]).arg(self.node.path(""));
+        command.arg(env!("CARGO_BIN_EXE_perisco")).args(["record", "--node-name", "here", "-o"]);
+        command.arg(self.here.file(file)).args(["--netns", &netns.to_string()]).args(args);
+        command.env("KUBERNETES_SERVICE_HOST", address.trim_start_matches("https://"));
+        command.env("KUBERNETES_SERVICE_PORT", port);
+        Running::start(command.stdin(std::process::Stdio::null()), "recording", Out::Stderr)
+    }
+
+    /// Waits until the agent listens for news of pods.
+    pub fn known(&mut self) {
+        let node = &mut self.node;
+        let mut watched = 0;
+        live::wait_for("the agent to know the cluster", || {
+            let asked = node.tell(json!({"do": "requests"}));
+            let asked = asked.as_array().expect("a list").iter().filter_map(Value::as_str);
+            watched += asked.filter(|path| path.contains("watch=")).count();
+            watched >= 4
+        });
+    }
+
+    /// The transactions of a file.
+    pub fn transactions(&self, file: &str) -> Vec<Value> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_perisco"));
+        let text = run(command.args(["analyze", "-f", "jsonl"]).arg(self.here.file(file)));
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+}
