@@ -52,6 +52,8 @@ fn both_ends_have_names_whatever_is_between() {
     let _servers = [cluster.serve(&checkout, 201), cluster.serve(&cart, 202)];
     let recorder = cluster.record("cap.pcapng", &[]);
     cluster.known();
+    // That an endpoint is the only one is proven by a later word.
+    sleep(PROVEN);
     for (to, path, status) in [
         (("10.96.0.10", 80), "/service/here", "201\n"),
         (("10.96.0.11", 80), "/service/there", "202\n"),

@@ -6,6 +6,7 @@ path, the server's number is the status.
 """
 import http.client
 import http.server
+import socketserver
 import sys
 import time
 
@@ -26,7 +27,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
-    allow_reuse_address = True
+
+    def server_bind(self):
+        # Not HTTPServer's, which asks for the address's name, in vain and for long.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]
 
 
 def serve(address, port, status):
