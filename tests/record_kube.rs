@@ -64,7 +64,7 @@ fn both_ends_have_names_whatever_is_between() {
     }
     assert_eq!(cluster.call(&cart, ("10.1.0.8", 8080), "/from/there", 1), "201\n");
     stop(recorder);
-    let transactions = cluster.transactions("cap.pcapng");
+    let transactions = cluster.transactions(&["cap.pcapng"]);
     let of = |wanted: &str| {
         let found: Vec<_> =
             transactions.iter().filter(|one| path(one).starts_with(wanted)).collect();
@@ -147,7 +147,7 @@ fn under_churn_each_transaction_has_its_own_pods_names() {
         }
     }
     stop(recorder);
-    let transactions = cluster.transactions("cap.pcapng");
+    let transactions = cluster.transactions(&["cap.pcapng"]);
     assert_eq!(transactions.len(), 3 * 2 * 3 * 20);
     let mut early = 0;
     for one in &transactions {
@@ -201,7 +201,7 @@ fn pods_are_chosen_and_followed() {
     });
     for (file, recorder) in recorders {
         stop(recorder);
-        let transactions = cluster.transactions(file);
+        let transactions = cluster.transactions(&[file]);
         let mut callers: Vec<_> =
             transactions.iter().map(|one| path(one).split('/').nth(1).expect("a name")).collect();
         assert!(transactions.iter().all(|one| one["completeness"] == "complete"), "{file}");
@@ -215,4 +215,69 @@ fn pods_are_chosen_and_followed() {
         let wanted: Vec<_> = wanted.iter().map(|pod| &*pod.name).collect();
         assert_eq!(callers, wanted, "{file}");
     }
+}
+
+/// Nanoseconds from one time of a transaction to another, half a day at most.
+fn between(from: &Value, to: &Value) -> i64 {
+    let of_day = |time: &Value| {
+        let text = time.as_str().expect("a time").trim_end_matches('Z');
+        let (_, clock) = text.split_once('T').expect("of a day");
+        let (whole, nanos) = clock.split_once('.').expect("a fraction");
+        let seconds =
+            whole.split(':').fold(0, |sum, part| 60 * sum + part.parse::<i64>().expect("digits"));
+        seconds * SECOND + nanos.parse::<i64>().expect("nine digits")
+    };
+    (of_day(to) - of_day(from) + DAY / 2).rem_euclid(DAY) - DAY / 2
+}
+
+const SECOND: i64 = 1_000_000_000;
+const DAY: i64 = 86_400 * SECOND;
+
+/// The two agents take their clocks' distances each for itself.
+const READING: i64 = 50_000;
+
+#[test]
+fn two_nodes_with_a_nat_between_are_one() {
+    let Some(mut cluster) = Cluster::of_two_nodes() else { return };
+    let frontend = cluster.pod("frontend-7d9f8b6c5d-aaaaa", "10.1.0.7");
+    let cart = cluster.pod("cart-7d9f8b6c5d-ccccc", "10.2.0.7");
+    cluster.service("cart", "10.96.0.11", &cart.address);
+    let _server = cluster.serve(&cart, 202);
+    let fast = 3;
+    let recorders = [cluster.record("here", &[]), cluster.record_there("there", fast)];
+    cluster.known();
+    sleep(PROVEN);
+    cluster.call(&frontend, ("10.96.0.11", 80), "/through", 50);
+    recorders.into_iter().map(stop).for_each(drop);
+    let alone = [cluster.transactions(&["here"]), cluster.transactions(&["there"])];
+    let joined = cluster.transactions(&["here", "there"]);
+    assert_eq!([alone[0].len(), alone[1].len(), joined.len()], [50; 3]);
+    let mut widest = 0;
+    for one in &joined {
+        for (end, pod) in [("client", &frontend), ("server", &cart)] {
+            assert_eq!(said(one, end, "pod"), Some(&*format!("shop/{}", pod.name)), "{one:#}");
+        }
+        assert_eq!(said(one, "server", "service"), Some("shop/cart"));
+        assert_eq!(one["server"], "10.2.0.7:8080");
+        let of =
+            |key: &str| one["joined"][key].as_i64().unwrap_or_else(|| panic!("{key}: {one:#}"));
+        assert_eq!(one["joined"]["server_as_seen"], "10.96.0.11:80");
+        let [here, there] = [0, 1]
+            .map(|node| alone[node].iter().find(|other| path(other) == path(one)).expect("both"));
+        // There is one kernel below: how far its clocks are apart is known.
+        let skew = i64::from(fast) * SECOND;
+        let error = of("error_ns") + READING;
+        assert!((of("offset_ns") - skew).abs() <= error, "{one:#}");
+        let request = between(&here["start"], &there["start"]) - skew;
+        assert!((of("request_ns") - request).abs() <= error, "{request}: {one:#}");
+        let response = between(&there["response_start"], &here["response_start"]) + skew;
+        assert!((of("response_ns") - response).abs() <= error, "{response}: {one:#}");
+        assert_eq!(of("server_ns"), between(&there["start"], &there["response_start"]));
+        let parts = of("request_ns") + of("server_ns") + of("response_ns");
+        assert_eq!(Some(parts), here["latency_ns"].as_i64());
+        widest = widest.max(of("error_ns"));
+    }
+    // An estimate, not only what is possible.
+    assert!(widest < 20_000_000, "{widest} ns");
+    eprintln!("the widest error is {widest} ns");
 }

@@ -27,8 +27,13 @@ impl Drop for Node {
 }
 
 impl Node {
-    /// None where the peers are missing; in CI they are there.
+    /// The node `here`; None where the peers are missing; in CI they are there.
     pub fn start() -> Option<Self> {
+        Self::named("here")
+    }
+
+    /// A node of that name.
+    pub fn named(name: &str) -> Option<Self> {
         let has_grpc =
             Command::new(PYTHON).args(["-c", "import grpc"]).stderr(Stdio::null()).status();
         let has_openssl = Command::new("openssl").arg("version").stdout(Stdio::null()).status();
@@ -45,7 +50,7 @@ impl Node {
         let mut child = Command::new(PYTHON)
             .arg(script)
             .arg(folder.path())
-            .args(["--bookmarks", "0.5"])
+            .args(["--bookmarks", "0.5", "--node", name])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

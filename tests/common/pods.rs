@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -18,6 +18,8 @@ pub struct Cluster {
     pub here: Place,
     pub there: Place,
     pub node: Node,
+    /// What is known of its pods on the other node, where that is recorded too.
+    other: Option<Node>,
     cgroup: Cgroup,
 }
 
@@ -57,9 +59,14 @@ impl Cluster {
         if fs::canonicalize("/var/run").ok().as_deref() != Some("/run".as_ref()) {
             return skip("/var/run is not /run");
         }
-        let cluster = Self { here, there, node, cgroup };
+        let cluster = Self { here, there, node, other: None, cgroup };
         cluster.connect();
         Some(cluster)
+    }
+
+    /// One whose other node has a runtime and pods with cgroups as well, but no API server.
+    pub fn of_two_nodes() -> Option<Self> {
+        Some(Self { other: Some(Node::named("there")?), ..Self::new()? })
     }
 
     /// A link between the nodes, and the pods' addresses on each.
@@ -93,15 +100,19 @@ impl Cluster {
     pub fn pod(&mut self, name: &str, address: &str) -> Pod {
         let here = ADDRESSES.contains(&address);
         let app = name.split('-').next().expect("a name");
-        let told = self.node.tell(json!({
+        let pod = json!({
             "do": "pod", "name": name, "ip": address, "age": 60, "node": if here { "here" } else { "there" },
             "labels": {"app": app, "pod-template-hash": "7d9f8b6c5d"},
             "owner": format!("ReplicaSet/{app}-7d9f8b6c5d"),
-        }));
-        let cgroup = here.then(|| {
-            let of = |key: &str| told[key].as_str().map(str::to_owned);
+        });
+        let told = self.node.tell(pod.clone());
+        let told = match &mut self.other {
+            Some(other) if !here => Some(other.tell(pod)),
+            _ => here.then_some(told),
+        };
+        let cgroup = told.map(|told| {
+            let uid = told["uid"].as_str().expect("a uid");
             let id = told["ids"]["app"].as_str().expect("an id");
-            let uid = of("uid").expect("a uid");
             self.cgroup.add(&format!("kubepods/burstable/pod{uid}/{id}"))
         });
         Pod { name: name.to_owned(), address: address.to_owned(), cgroup }
@@ -116,7 +127,8 @@ impl Cluster {
 
     /// A command in a pod.
     fn within(&self, pod: &Pod, words: &[&str]) -> Command {
-        let place = if pod.cgroup.is_some() { &self.here } else { &self.there };
+        let here = ADDRESSES.contains(&&*pod.address);
+        let place = if here { &self.here } else { &self.there };
         let command = place.python("pod_peer.py", words);
         match &pod.cgroup {
             Some(cgroup) => inside(cgroup, &command),
@@ -138,15 +150,32 @@ impl Cluster {
 
     /// The agent of this node, which records its network namespace.
     pub fn record(&self, file: &str, args: &[&str]) -> Running {
-        let netns = fs::metadata(format!("/run/netns/{}", self.here.netns())).expect("there").ino();
         let (address, port) = self.node.server.rsplit_once(':').expect("a port");
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", ON_NODE]).arg(self.node.path(""));
-        command.arg(env!("CARGO_BIN_EXE_perisco")).args(["record", "--node-name", "here", "-o"]);
-        command.arg(self.here.file(file)).args(["--netns", &netns.to_string()]).args(args);
+        let mut command = self.agent(&self.here, &self.node, "here", file, args);
         command.env("KUBERNETES_SERVICE_HOST", address.trim_start_matches("https://"));
         command.env("KUBERNETES_SERVICE_PORT", port);
-        Running::start(command.stdin(std::process::Stdio::null()), "recording", Out::Stderr)
+        Running::start(&mut command, "recording", Out::Stderr)
+    }
+
+    /// The agent of the other node, whose clock is so many seconds fast.
+    pub fn record_there(&self, file: &str, fast: u32) -> Running {
+        let node = self.other.as_ref().expect("of two nodes");
+        let agent = self.agent(&self.there, node, "there", file, &[]);
+        // The recorder adds the wall clock's distance from this clock to the kernel's times of events.
+        let mut command = Command::new("unshare");
+        command.args(["--time", "--boottime", &format!("-{fast}")]);
+        command.arg(agent.get_program()).args(agent.get_args());
+        Running::start(command.stdin(Stdio::null()), "recording", Out::Stderr)
+    }
+
+    fn agent(&self, at: &Place, node: &Node, name: &str, file: &str, args: &[&str]) -> Command {
+        let netns = fs::metadata(format!("/run/netns/{}", at.netns())).expect("there").ino();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", ON_NODE]).arg(node.path(""));
+        command.arg(env!("CARGO_BIN_EXE_perisco")).args(["record", "--node-name", name, "-o"]);
+        command.arg(self.here.file(file)).args(["--netns", &netns.to_string()]).args(args);
+        command.stdin(Stdio::null());
+        command
     }
 
     /// Waits until the agent listens for news of pods.
@@ -161,10 +190,13 @@ impl Cluster {
         });
     }
 
-    /// The transactions of a file.
-    pub fn transactions(&self, file: &str) -> Vec<Value> {
+    /// The transactions of some files.
+    pub fn transactions(&self, files: &[&str]) -> Vec<Value> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_perisco"));
-        let text = run(command.args(["analyze", "-f", "jsonl"]).arg(self.here.file(file)));
+        command
+            .args(["analyze", "-f", "jsonl"])
+            .args(files.iter().map(|file| self.here.file(file)));
+        let text = run(&mut command);
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 }
