@@ -281,3 +281,29 @@ fn two_nodes_with_a_nat_between_are_one() {
     assert!(widest < 20_000_000, "{widest} ns");
     eprintln!("the widest error is {widest} ns");
 }
+
+#[test]
+fn who_cannot_be_asked_is_said_once_and_counted() {
+    let Some(mut cluster) = Cluster::new() else { return };
+    cluster.pod("frontend-7d9f8b6c5d-aaaaa", "10.1.0.7");
+    cluster.node.tell(json!({"do": "set", "forbidden": ["/api/v1/services"]}));
+    let mut recorder = cluster.record("cap.pcapng", &["--metrics", "127.0.0.1:0"]);
+    let wanted = "names: api services cannot be asked";
+    wait_for("the recorder to say it", || recorder.said().contains(wanted));
+    let said = recorder.said().to_owned();
+    let (_, place) = said.split_once("metrics are at ").expect("served");
+    let url = place.split_whitespace().next().expect("a place").to_owned();
+    let has =
+        |line: &str| run(Command::new("curl").args(["-s", &url])).lines().any(|of| of == line);
+    for line in [
+        "perisco_names_source_forbidden{source=\"api services\"} 1",
+        "perisco_names_source_forbidden{source=\"api pods\"} 0",
+        "perisco_names_source_fresh{source=\"api pods\"} 1",
+        "perisco_names_local_pods 1",
+    ] {
+        wait_for(line, || has(line));
+    }
+    let said = stop(recorder);
+    assert_eq!(said.matches("cannot be asked").count(), 1, "{said}");
+    assert!(said.contains("403"), "{said}");
+}

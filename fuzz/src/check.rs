@@ -42,8 +42,8 @@ pub fn transaction(transaction: &Transaction, index: u64) -> String {
         index,
         interface: Some("eth\u{7}0"),
         comment: None,
-        client_process: None,
-        server_process: None,
+        client_end: Default::default(),
+        server_end: Default::default(),
         joined: None,
     };
     let mut out = Vec::new();

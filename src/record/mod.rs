@@ -22,6 +22,7 @@ pub mod run;
 pub mod selector;
 mod sink;
 mod skel;
+pub mod sources;
 mod synth;
 pub mod targets;
 #[cfg(test)]

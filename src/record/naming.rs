@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::kube::{Holder, Member, Names, Pod, Service};
+use super::kube::{Holder, Member, Names, Pod, Service, Status};
 
 /// Somebody who knows pods and addresses. Answers at once, from memory or with
 /// a short look at files of this machine.
@@ -29,6 +29,11 @@ pub trait Naming: Debug + Send + Sync {
 
     /// Grows with all that changes.
     fn generation(&self) -> u64;
+
+    /// How it does; None where there is nothing to say.
+    fn status(&self) -> Option<Status> {
+        None
+    }
 }
 
 impl Naming for Names {
@@ -50,6 +55,10 @@ impl Naming for Names {
 
     fn generation(&self) -> u64 {
         Self::generation(self)
+    }
+
+    fn status(&self) -> Option<Status> {
+        Some(Self::status(self))
     }
 }
 

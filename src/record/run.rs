@@ -19,6 +19,7 @@ use super::event::Kind;
 use super::metrics::{Board, Watch};
 use super::naming::Source;
 use super::ring::POLL_INTERVAL;
+use super::sources::{SourceNews, Sources};
 use super::targets::{self, Found, Targets};
 use super::writer::{Clock, Loss, Summary, WriteError, WriteOptions, Writer};
 
@@ -100,6 +101,8 @@ pub enum Note<'a> {
         /// Of the writer.
         summary: &'a Summary,
     },
+    /// A source of names fails, or answers again.
+    Names(SourceNews),
     /// A part of what was to change could not.
     NotChanged {
         /// Why.
@@ -199,6 +202,8 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
         source,
         execs,
         generation,
+        sources: Sources::default(),
+        news: Vec::new(),
         watch,
     };
     // Those that were forked while the programs were being loaded.
@@ -261,6 +266,9 @@ struct Session {
     execs: Vec<(u32, u64)>,
     /// What the source had told by then.
     generation: u64,
+    sources: Sources,
+    /// What is to be said of the sources.
+    news: Vec<SourceNews>,
     watch: Watch,
 }
 
@@ -280,6 +288,7 @@ impl Session {
         let mut ended: Option<Instant> = None;
         while self.writer.is_some() && self.trouble.ring.is_none() {
             self.round();
+            self.news.drain(..).for_each(|news| (control.say)(Note::Names(news)));
             if control.status.swap(false, Ordering::Relaxed) {
                 self.status(control);
             }
@@ -351,7 +360,8 @@ impl Session {
 
     /// Counts and health, for others.
     fn publish(&mut self, counters: Counters) {
-        let more = Vec::new();
+        let (more, news) = self.sources.look(&self.source);
+        self.news.extend(news);
         self.watch.publish(counters, &self.counted.1, self.writer.as_ref(), more);
     }
 

@@ -76,6 +76,7 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
         Note::Begun { recorder } if !args.quiet => summary::begun(recorder, &name, args.verbose),
         Note::Begun { .. } => {}
         Note::Status { counters, summary } => summary::status(&counters, summary),
+        Note::Names(news) => summary::names(&news),
         Note::NotChanged { error } => eprintln!("perisco: not all could be changed: {error}"),
     };
     let mut settings = reload::Settings::new(&args);

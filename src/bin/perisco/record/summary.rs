@@ -8,6 +8,7 @@ use indicatif::{BinaryBytes, HumanCount};
 use perisco::record::backend::Recorder;
 use perisco::record::counters::Counters;
 use perisco::record::run::Outcome;
+use perisco::record::sources::SourceNews;
 use perisco::record::writer::Summary;
 
 /// Recording has begun.
@@ -33,6 +34,17 @@ pub fn status(counters: &Counters, summary: &Summary) {
     eprintln!("perisco: so far {}", counted(summary));
     for line in lost(counters, summary) {
         eprintln!("perisco: {line}");
+    }
+}
+
+/// A source of names fails, or answers again.
+pub fn names(news: &SourceNews) {
+    match &news.error {
+        Some(error) => eprintln!(
+            "perisco: names: {} cannot be asked, so some ends have addresses only: {error}",
+            news.name
+        ),
+        None => eprintln!("perisco: names: {} can be asked again", news.name),
     }
 }
 

@@ -63,7 +63,7 @@ fn record(
         Note::Begun { recorder } => drop(begun.send(Ok(recorder.back_end().to_string()))),
         Note::Status { counters, .. } => drop(tell.send(Told::Lost(events_lost(&counters)))),
         // Nothing is asked to change.
-        Note::NotChanged { .. } => {}
+        Note::Names(_) | Note::NotChanged { .. } => {}
     };
     let control = Control { stop, status: asked, say: &mut say, reload: None };
     let outcome = match perisco::record::run(options, control) {
