@@ -45,7 +45,7 @@ fuzz_target!(|input: &[u8]| {
             assert!(page.matches("<script").count() == 1 && page.matches("<style").count() == 1);
             assert!(!page.contains(|c: char| c.is_control() && c != '\n'), "control characters");
         }
-        Format::Text | Format::Json => assert!(out.is_empty()),
+        Format::Text | Format::Json | Format::Dot => assert!(out.is_empty()),
     }
     let mut report = Vec::new();
     json::write(&analysis.report, &mut report).expect("memory can be written");
