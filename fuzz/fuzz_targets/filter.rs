@@ -199,8 +199,9 @@ fn decide(filter: &Filter, transaction: &Transaction) -> Decision {
         index: 0,
         interface: None,
         comment: None,
-        client_process: None,
-        server_process: None,
+        client_end: Default::default(),
+        server_end: Default::default(),
+        joined: None,
     })
 }
 

@@ -130,8 +130,9 @@ fn formats(mut input: Bytes<'_>) {
         index: 0,
         interface: Some(&comment),
         comment: Some(&comment),
-        client_process: None,
-        server_process: None,
+        client_end: Default::default(),
+        server_end: Default::default(),
+        joined: None,
     };
     let mut out = Vec::new();
     jsonl::write(&item, Parts { headers: true, bodies: true }, &mut out);
