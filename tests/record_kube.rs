@@ -217,6 +217,32 @@ fn pods_are_chosen_and_followed() {
     }
 }
 
+#[test]
+fn pods_of_a_node_with_a_nat_between_their_namespaces_are_one_connection() {
+    let Some(mut cluster) = Cluster::new() else { return };
+    let frontend = cluster.pod("frontend-7d9f8b6c5d-aaaaa", "10.1.0.7");
+    let cart = cluster.pod_apart("cart", "10.2.0.7");
+    cluster.service("cart", "10.96.0.11", &cart.address);
+    let _server = cluster.serve(&cart, 202);
+    let recorder = cluster.record("cap.pcapng", &["--netns", &cluster.apart()]);
+    cluster.known();
+    sleep(PROVEN);
+    assert_eq!(cluster.call(&frontend, ("10.96.0.11", 80), "/through", 20), "202\n".repeat(20));
+    stop(recorder);
+    let transactions = cluster.transactions(&["cap.pcapng"]);
+    assert_eq!(transactions.len(), 20, "each once");
+    for one in &transactions {
+        assert_eq!(one["server"], "10.96.0.11:80", "as the client sees it");
+        let server = ["pod", "service", "address", "by"].map(|what| said(one, "server", what));
+        let wanted = ["shop/cart", "shop/cart", "10.2.0.7:8080", "sequence"];
+        assert_eq!(server, wanted.map(Some), "{one:#}");
+        assert_eq!(said(one, "client", "pod"), Some(&*format!("shop/{}", frontend.name)));
+        assert!(
+            one["process"]["client"]["pid"].is_u64() && one["process"]["server"]["pid"].is_u64()
+        );
+    }
+}
+
 /// Nanoseconds from one time of a transaction to another, half a day at most.
 fn between(from: &Value, to: &Value) -> i64 {
     let of_day = |time: &Value| {

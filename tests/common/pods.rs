@@ -21,6 +21,8 @@ pub struct Cluster {
     /// What is known of its pods on the other node, where that is recorded too.
     other: Option<Node>,
     cgroup: Cgroup,
+    /// Cgroups made.
+    made: usize,
 }
 
 /// A pod and where its processes run.
@@ -59,7 +61,7 @@ impl Cluster {
         if fs::canonicalize("/var/run").ok().as_deref() != Some("/run".as_ref()) {
             return skip("/var/run is not /run");
         }
-        let cluster = Self { here, there, node, other: None, cgroup };
+        let cluster = Self { here, there, node, other: None, cgroup, made: 0 };
         cluster.connect();
         Some(cluster)
     }
@@ -110,12 +112,38 @@ impl Cluster {
             Some(other) if !here => Some(other.tell(pod)),
             _ => here.then_some(told),
         };
-        let cgroup = told.map(|told| {
-            let uid = told["uid"].as_str().expect("a uid");
-            let id = told["ids"]["app"].as_str().expect("an id");
-            self.cgroup.add(&format!("kubepods/burstable/pod{uid}/{id}"))
-        });
+        let cgroup = told.map(|told| self.cgroup_of(&told));
         Pod { name: name.to_owned(), address: address.to_owned(), cgroup }
+    }
+
+    /// A pod of this node in a network namespace of its own: the one that is the other node's elsewhere.
+    pub fn pod_apart(&mut self, name: &str, address: &str) -> Pod {
+        let told = self.node.tell(json!({"do": "pod", "name": name, "ip": address, "age": 60}));
+        let cgroup = Some(self.cgroup_of(&told));
+        Pod { name: name.to_owned(), address: address.to_owned(), cgroup }
+    }
+
+    /// A container's cgroup as runtimes and kubelets name it: each next one by another.
+    fn cgroup_of(&mut self, pod: &Value) -> PathBuf {
+        let uid = pod["uid"].as_str().expect("a uid");
+        let id = pod["ids"]["app"].as_str().expect("an id");
+        let slice = format!("kubepods-burstable-pod{}.slice", uid.replace('-', "_"));
+        let systemd = |scope: &str| {
+            format!("kubepods.slice/kubepods-burstable.slice/{slice}/{scope}-{id}.scope")
+        };
+        self.made += 1;
+        self.cgroup.add(&match self.made % 5 {
+            0 => format!("kubepods/burstable/pod{uid}/{id}"),
+            1 => systemd("cri-containerd"),
+            2 => systemd("crio"),
+            3 => systemd("docker"),
+            _ => format!("kubepods/pod{uid}/crio-{id}"),
+        })
+    }
+
+    /// The number of the other network namespace, for another `--netns`.
+    pub fn apart(&self) -> String {
+        number(&self.there)
     }
 
     /// A Service and what it leads to, in the cluster and on the node.
@@ -169,11 +197,10 @@ impl Cluster {
     }
 
     fn agent(&self, at: &Place, node: &Node, name: &str, file: &str, args: &[&str]) -> Command {
-        let netns = fs::metadata(format!("/run/netns/{}", at.netns())).expect("there").ino();
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", ON_NODE]).arg(node.path(""));
         command.arg(env!("CARGO_BIN_EXE_perisco")).args(["record", "--node-name", name, "-o"]);
-        command.arg(self.here.file(file)).args(["--netns", &netns.to_string()]).args(args);
+        command.arg(self.here.file(file)).args(["--netns", &number(at)]).args(args);
         command.stdin(Stdio::null());
         command
     }
@@ -199,4 +226,9 @@ impl Cluster {
         let text = run(&mut command);
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
+}
+
+/// The inode number of a network namespace: whoever has another /run does not see its name.
+fn number(place: &Place) -> String {
+    fs::metadata(format!("/run/netns/{}", place.netns())).expect("there").ino().to_string()
 }
