@@ -185,6 +185,11 @@ fn pods_are_chosen_and_followed() {
     ] {
         recorders.push((file, cluster.record(file, &choice)));
     }
+    for (file, choice) in
+        [("pod.cgroup", ["--pod", "frontend*"]), ("label.cgroup", ["--label", "app=late"])]
+    {
+        recorders.push((file, cluster.record_by_cgroup(file, &choice)));
+    }
     for pod in [&frontend, &other] {
         cluster.call(pod, to, &format!("/{}", pod.name), 2);
     }
@@ -207,8 +212,8 @@ fn pods_are_chosen_and_followed() {
         assert!(transactions.iter().all(|one| one["completeness"] == "complete"), "{file}");
         callers.dedup();
         let wanted: &[&Pod] = match file {
-            "pod" => &[&frontend, &again],
-            "label" => &[&late],
+            "pod" | "pod.cgroup" => &[&frontend, &again],
+            "label" | "label.cgroup" => &[&late],
             "both" => &[&other],
             _ => &[],
         };

@@ -48,6 +48,10 @@ mkdir -p /run/containerd /run/secrets/kubernetes.io/serviceaccount
 touch /run/containerd/containerd.sock
 mount --bind "$0/cri.sock" /run/containerd/containerd.sock
 mount --bind "$0/serviceaccount" /run/secrets/kubernetes.io/serviceaccount
+if [ -n "${ONLY_CGROUP2:-}" ]; then
+  echo 0::/ >/run/cgroup
+  mount --bind /run/cgroup "/proc/$$/cgroup"
+fi
 exec "$@"
 "#;
 
@@ -178,11 +182,22 @@ impl Cluster {
 
     /// The agent of this node, which records its network namespace.
     pub fn record(&self, file: &str, args: &[&str]) -> Running {
+        Running::start(&mut self.agent_here(file, args), "recording", Out::Stderr)
+    }
+
+    /// The same where there is no cgroup v1, as on most nodes, whatever this machine has:
+    /// pods are chosen by the ids of their cgroups there, else by their processes.
+    pub fn record_by_cgroup(&self, file: &str, args: &[&str]) -> Running {
+        let mut command = self.agent_here(file, args);
+        Running::start(command.env("ONLY_CGROUP2", "1"), "recording", Out::Stderr)
+    }
+
+    fn agent_here(&self, file: &str, args: &[&str]) -> Command {
         let (address, port) = self.node.server.rsplit_once(':').expect("a port");
         let mut command = self.agent(&self.here, &self.node, "here", file, args);
         command.env("KUBERNETES_SERVICE_HOST", address.trim_start_matches("https://"));
         command.env("KUBERNETES_SERVICE_PORT", port);
-        Running::start(&mut command, "recording", Out::Stderr)
+        command
     }
 
     /// The agent of the other node, whose clock is so many seconds fast.
