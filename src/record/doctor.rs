@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::Path;
 
+use super::kube::Options;
+
 /// Capabilities that recording needs, with their numbers
 /// (include/uapi/linux/capability.h) and what for.
 const CAPABILITIES: &[(u32, &str, &str)] = &[
@@ -29,7 +31,7 @@ pub struct Fact {
 
 /// What the system says of itself.
 pub fn facts() -> Vec<Fact> {
-    vec![kernel(), btf(), lockdown(), capabilities(), pid_namespace()]
+    vec![kernel(), btf(), lockdown(), capabilities(), pid_namespace(), names()]
 }
 
 fn kernel() -> Fact {
@@ -116,6 +118,26 @@ fn pid_namespace() -> Fact {
             .to_owned()
     };
     Fact { name: "pid namespace", found, good: initial }
+}
+
+/// Who could tell names of pods here; nothing is asked.
+fn names() -> Fact {
+    let options = Options::default();
+    let socket = options.runtimes.iter().find(|path| path.exists());
+    let mut found = Vec::new();
+    if options.pod_logs.exists() {
+        found.push(format!("the kubelet's folders ({})", options.pod_logs.display()));
+    }
+    found.extend(socket.map(|path| format!("the container runtime ({})", path.display())));
+    if options.service_account.join("token").exists() {
+        found.push("the Kubernetes API (a token is here)".to_owned());
+    }
+    let found = match found.is_empty() {
+        true => "nobody to ask: this is no node of Kubernetes, or its folders are not mounted here"
+            .into(),
+        false => found.join(", "),
+    };
+    Fact { name: "names of pods", found, good: true }
 }
 
 #[cfg(test)]
