@@ -52,12 +52,11 @@ class Capturer:
         self.in_namespace, self.loads = in_namespace, loads
 
 
-def perisco(binary, backend, extra=()):
+def perisco(binary, backend, extra=(), loads=tuple(LOADS)):
     # Not in the namespace: it sees all, and `ip netns exec` would hide the cgroup mount.
     command = [binary, "record", "-o", "{folder}/perisco.pcapng", "--backend", backend,
                "--port", "{port}", *extra]
     name = "perisco " + " ".join([backend, *extra])
-    loads = LARGE if extra else tuple(LOADS)
     return Capturer(name, [command], "perisco.pcapng", in_namespace=False, loads=loads)
 
 
@@ -72,7 +71,9 @@ def capturers(binary):
     ]
     for backend in ("cgroup", "socket"):
         found.append(perisco(binary, backend))
-        found.append(perisco(binary, backend, ("--snaplen", "4096")))
+        # As it is by default, and as it would be without redaction.
+        found.append(perisco(binary, backend, ("--redact-none",)))
+        found.append(perisco(binary, backend, ("--snaplen", "4096"), LARGE))
     return found
 
 

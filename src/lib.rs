@@ -16,4 +16,5 @@ pub mod analyze;
 pub mod pcap;
 #[cfg(feature = "record")]
 pub mod record;
+pub mod redact;
 pub mod time;

@@ -97,7 +97,7 @@ fn grpc_of_every_kind() {
     });
     let count =
         |name: &str| found.iter().filter(|line| line["grpc"]["status_name"] == name).count();
-    assert_eq!(count("OK"), 5, "{found:#?}");
+    assert_eq!(count("OK"), 7, "{found:#?}");
     assert_eq!(count("UNAVAILABLE"), 1);
     let kinds: std::collections::BTreeSet<_> =
         found.iter().filter_map(|line| line["grpc"]["kind"].as_str()).collect();

@@ -4,31 +4,12 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use common::compared::{assert_nothing_odd, compare, curl};
 use common::live::{self, Place, run};
 use common::text_of;
 use serde_json::Value;
-
-/// Where Debian has the sources of Go's packages.
-const GO_SOURCES: &str = "/usr/share/gocode";
-
-/// Builds the Go peer of `scripts/gen-testdata`, or says why it cannot.
-fn go_peer(place: &Place) -> Option<PathBuf> {
-    if !Path::new(GO_SOURCES).join("src/golang.org/x/net/http2").is_dir() {
-        return live::skip("golang-golang-x-net-dev is not installed");
-    }
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/gen/go/httppeer/main.go");
-    let peer = place.file("httppeer");
-    run(Command::new("go").args(["build", "-o"]).arg(&peer).arg(source).envs([
-        ("GO111MODULE", "off"),
-        ("GOFLAGS", ""),
-        ("GOPATH", GO_SOURCES),
-    ]));
-    Some(peer)
-}
 
 /// What the peer itself says of its exchanges.
 fn truth(file: &Path) -> Vec<Value> {
@@ -67,7 +48,7 @@ const GO_CASES: &[&str] = &[
 #[test]
 fn go_without_tls() {
     let Some(place) = live::place(&["go", "tshark"]) else { return };
-    let Some(peer) = go_peer(&place) else { return };
+    let Some(peer) = live::go_peer(&place) else { return };
     let run_case = |place: &Place, number: usize, case: &str| {
         let address = format!("127.0.0.1:{}", 9000 + number);
         let mut command = place.command(peer.to_str().expect("UTF-8"));
@@ -94,7 +75,7 @@ fn go_without_tls() {
 #[test]
 fn go_and_curl_upgrade_to_http2() {
     let Some(place) = live::place(&["go", "tshark", "curl"]) else { return };
-    let Some(peer) = go_peer(&place) else { return };
+    let Some(peer) = live::go_peer(&place) else { return };
     let mut server = place.command(peer.to_str().expect("UTF-8"));
     let _server = place.serve_http(server.args(["serve", "127.0.0.1:8090"]), "127.0.0.1:8090");
     let found = compare(&place, |place| {

@@ -78,6 +78,7 @@ fn write(folder: &Path, captures: impl Iterator<Item = OsString>) -> io::Result<
     for path in captures {
         let bytes = fs::read(&path)?;
         corpus.add("pcap", &bytes)?;
+        corpus.add("redact", &[&[0], &bytes[..]].concat())?;
         for format in 0..5 {
             corpus.add("analyze", &[&[format], &bytes[..]].concat())?;
         }
@@ -179,6 +180,7 @@ fn made_up(corpus: &Corpus<'_>) -> io::Result<()> {
         "report",
         b"\x02\x03GET\x01h\x02/p\x01\x01a\x01\x01b\0\0\0\0\0\0\0\0\x01a\x01b\x01c",
     )?;
+    redaction(corpus)?;
     bodies(corpus)?;
     for isn in [[0; 8], [0xff; 8], [0xf0, 0xff, 0xff, 0x7f, 0, 0, 0, 0]] {
         for segments in segments() {
@@ -187,6 +189,28 @@ fn made_up(corpus: &Corpus<'_>) -> io::Result<()> {
     }
     corpus.add("pcap", &pcap_file())?;
     corpus.add("analyze", &[&[0], &pcap_file()[..]].concat())
+}
+
+/// Connections with secrets for `redact`, and records for `event`.
+fn redaction(corpus: &Corpus<'_>) -> io::Result<()> {
+    let said: [&[u8]; 4] = [
+        b"GET /?token=abc&x=1 HTTP/1.1\r\nAuthorization: Bearer x\r\nCookie: a=b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        // :path /?sig=abc Huffman-coded, authorization into the table, and both again by name.
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x11\x01\x05\0\0\0\x01\x82\x84\x57\x05abcde\x7e\x02xy\x1f\x08\x01z",
+        b"\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x04\0\0\0\x01\x88\x77\x03abc",
+    ];
+    for choice in 0..16 {
+        for (nth, bytes) in said.iter().enumerate() {
+            let piece = [&[nth as u8 & 1, 0, bytes.len() as u8], *bytes].concat();
+            corpus.add("redact", &[&[1 | choice << 1], &piece[..]].concat())?;
+        }
+    }
+    let mut event = [0; 120];
+    (event[52], event[64], event[66]) = (8, 1, 4);
+    corpus.add("event", &event)?;
+    (event[64], event[66]) = (5, 6);
+    corpus.add("event", &event)
 }
 
 /// Bodies of each sort: coding, content type, choices, bytes.

@@ -6,6 +6,8 @@
 //! section 4.1), which libpcap reads where all interfaces have one link type
 //! and one snap length (`sf-pcapng.c`, add_interface).
 
+mod blocks;
+
 use std::io::{self, Write};
 
 use super::capture::open_readers;
@@ -115,17 +117,37 @@ impl Plain {
     /// When `out` cannot be written. What is wrong with an input is in the
     /// result.
     pub fn write(self, out: &mut dyn Write) -> io::Result<Passed> {
+        self.pass_on(out, false)
+    }
+
+    /// The same, with what is no pcapng made into it: little-endian, in nanoseconds.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_pcapng(self, out: &mut dyn Write) -> io::Result<Passed> {
+        self.pass_on(out, true)
+    }
+
+    fn pass_on(self, out: &mut dyn Write, convert: bool) -> io::Result<Passed> {
         let mut passed = Passed::default();
         let mut batch = Batch::default();
         let mut first = None;
         for mut reader in self.readers {
+            let convert = convert && !reader.has_sections();
             loop {
                 batch.clear();
                 let progress = reader.fill_and(&mut batch, |bytes| {
                     passed.bytes += bytes.len() as u64;
+                    if convert {
+                        return Ok(());
+                    }
                     out.write_all(bytes)?;
                     out.flush()
                 })?;
+                if convert {
+                    out.write_all(&blocks::of(&batch))?;
+                    out.flush()?;
+                }
                 for interface in &batch.interfaces {
                     let other = (interface.link, interface.snaplen);
                     let first = *first.get_or_insert(other);

@@ -51,10 +51,10 @@ pub fn assert_same_transactions(recorded: &Path, dumped: &Path) {
     assert_eq!(transactions(recorded), transactions(dumped));
 }
 
-/// Records what `traffic` does, with tcpdump beside, and compares.
+/// Records what `traffic` does as it is, with tcpdump beside, and compares.
 pub fn compare(place: &Place, traffic: impl FnOnce(&Place)) -> Vec<Value> {
     let dump = place.tcpdump("dump.pcap");
-    let recorder = place.record("cap.pcapng", &[]);
+    let recorder = place.record("cap.pcapng", &["--redact-none"]);
     traffic(place);
     let (status, said) = recorder.stop();
     dump.stop();

@@ -75,6 +75,24 @@ pub fn run(command: &mut Command) -> String {
     text
 }
 
+/// Where Debian has the sources of Go's packages.
+const GO_SOURCES: &str = "/usr/share/gocode";
+
+/// Builds the Go peer of `scripts/gen-testdata`, or says why it cannot.
+pub fn go_peer(place: &Place) -> Option<PathBuf> {
+    if !Path::new(GO_SOURCES).join("src/golang.org/x/net/http2").is_dir() {
+        return skip("golang-golang-x-net-dev is not installed");
+    }
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/gen/go/httppeer/main.go");
+    let peer = place.file("httppeer");
+    run(Command::new("go").args(["build", "-o"]).arg(&peer).arg(source).envs([
+        ("GO111MODULE", "off"),
+        ("GOFLAGS", ""),
+        ("GOPATH", GO_SOURCES),
+    ]));
+    Some(peer)
+}
+
 impl Place {
     /// The name of the network namespace.
     pub fn netns(&self) -> &str {

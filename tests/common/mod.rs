@@ -19,6 +19,7 @@ pub mod nodes;
 #[cfg(feature = "kube")]
 pub mod pods;
 pub mod recording;
+pub mod secrets;
 pub mod shop;
 pub mod streams;
 pub mod synth;

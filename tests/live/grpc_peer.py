@@ -2,8 +2,10 @@
 deadline and a cancel. No generated code: messages are bytes.
 
     grpc_peer.py serve ADDR      until SIGTERM; prints `ready`
-    grpc_peer.py call ADDR       one of each
+    grpc_peer.py call ADDR       one of each; first one with what PERISCO_METADATA says
+                                 (key=value, separated by commas)
 """
+import os
 import signal
 import sys
 import time
@@ -59,7 +61,11 @@ def call(address):
     with grpc.insecure_channel(address) as channel:
         path = f"/{SERVICE}/"
         one = channel.unary_unary(path + "Unary")
-        assert one(b"abc") == b"abcabcabc"
+        pairs = filter(None, os.environ.get("PERISCO_METADATA", "").split(","))
+        metadata = [tuple(pair.split("=", 1)) for pair in pairs]
+        metadata = [(k, v.encode() if k.endswith("-bin") else v) for k, v in metadata]
+        for _ in range(3):
+            assert one(b"abc", metadata=metadata) == b"abcabcabc"
         assert one(b"x" * 100_000) == b"x" * 300_000
         assert len(list(channel.unary_stream(path + "ServerStream")(b"n"))) == 5
         assert channel.stream_unary(path + "ClientStream")(iter([b"a", b"b", b"c"])) == b"abc"

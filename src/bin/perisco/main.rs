@@ -15,6 +15,8 @@ mod outputs;
 mod progress;
 #[cfg(feature = "record")]
 mod record;
+mod redact;
+mod redaction;
 mod show;
 mod stop;
 #[cfg(feature = "top")]
@@ -39,6 +41,7 @@ enum Command {
     Cat(cat::Args),
     Diff(Box<diff::Args>),
     Open(open::Args),
+    Redact(redact::Args),
     Show(show::Args),
     #[cfg(feature = "top")]
     Top(Box<top::Args>),
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Cat(args) => cat::main(args),
         Command::Diff(args) => diff::main(*args),
         Command::Open(args) => open::main(args),
+        Command::Redact(args) => redact::main(&args),
         Command::Show(args) => show::main(args),
         #[cfg(feature = "top")]
         Command::Top(args) => top::main(*args),

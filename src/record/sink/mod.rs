@@ -1,8 +1,9 @@
-//! Blocks → compressed files, on a thread of its own.
+//! Blocks → compressed files, on a thread of its own; before it, if asked, one that redacts.
 //!
 //! Buffers of whole blocks go through a bounded channel and come back empty:
 //! a slow disk makes the sender wait, so the kernel's ring fills and counts,
-//! and memory does not grow. Knows nothing of what is in the blocks.
+//! and memory does not grow. Knows nothing of what is in the blocks, which
+//! [`crate::redact`] reads.
 
 mod compress;
 mod file;
@@ -16,6 +17,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use super::writer::options::WriteOptions;
+use crate::redact::{Redactor, Report};
 use compress::Compressor;
 pub use file::SoFar;
 use file::{Files, Progress};
@@ -94,6 +96,8 @@ pub struct Written {
     pub bytes: u64,
     /// The last file; None is standard output.
     pub last: Option<PathBuf>,
+    /// What was redacted, if anything was to be.
+    pub redacted: Option<Report>,
 }
 
 /// Work for the thread.
@@ -116,6 +120,7 @@ pub struct Sink {
     /// Number of the present file, from 1.
     file: u64,
     thread: Option<JoinHandle<Result<Written, WriteError>>>,
+    redaction: Option<JoinHandle<Report>>,
 }
 
 impl std::fmt::Debug for Job {
@@ -140,13 +145,15 @@ impl Sink {
         let compressor = Compressor::new(options, files)?;
         let (jobs, work) = sync_channel(BUFFERS);
         let (give_back, empty) = channel();
+        let (redaction, work) = redaction(options, work)?;
         let thread = std::thread::Builder::new()
             .name("write".to_owned())
             .spawn(move || run(compressor, &work, &give_back))
             .map_err(WriteError::Thread)?;
         let buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_SLACK);
         let (jobs, spare) = (Some(jobs), Vec::new());
-        Ok(Self { buffer, jobs, empty, spare, progress, file: 1, thread: Some(thread) })
+        let thread = Some(thread);
+        Ok(Self { buffer, jobs, empty, spare, progress, file: 1, thread, redaction })
     }
 
     /// Where whole blocks are appended.
@@ -216,8 +223,37 @@ impl Sink {
     fn join(&mut self) -> Result<Written, WriteError> {
         self.jobs = None;
         let thread = self.thread.take().ok_or(WriteError::Gone)?;
-        thread.join().unwrap_or(Err(WriteError::Gone))
+        let mut written = thread.join().unwrap_or(Err(WriteError::Gone))?;
+        if let Some(redaction) = self.redaction.take() {
+            written.redacted = Some(redaction.join().map_err(|_| WriteError::Gone)?);
+        }
+        Ok(written)
     }
+}
+
+/// A thread that redacts, and where what it has redacted comes out; without redaction, what goes in.
+fn redaction(
+    options: &WriteOptions,
+    work: Receiver<Job>,
+) -> Result<(Option<JoinHandle<Report>>, Receiver<Job>), WriteError> {
+    let Some(settings) = &options.redaction else { return Ok((None, work)) };
+    let mut redactor = Redactor::new(settings, options.source());
+    // One: what waits, waits before redaction.
+    let (jobs, redacted) = sync_channel(1);
+    let run = move || {
+        for mut job in work {
+            if let Job::Blocks { buffer, .. } = &mut job {
+                redactor.replace(buffer);
+            }
+            // The writing thread has ended, and says why.
+            if jobs.send(job).is_err() {
+                break;
+            }
+        }
+        redactor.report()
+    };
+    let thread = std::thread::Builder::new().name("redact".to_owned()).spawn(run);
+    Ok((Some(thread.map_err(WriteError::Thread)?), redacted))
 }
 
 /// The thread: until the other end is dropped or writing fails.

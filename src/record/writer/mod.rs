@@ -171,6 +171,7 @@ impl Writer {
         summary.removed_for_space = written.removed_for_space;
         summary.written_bytes = written.bytes;
         summary.last_file = written.last;
+        summary.redacted = written.redacted;
         Ok(summary)
     }
 }

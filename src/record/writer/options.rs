@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::redact::{Settings, Source};
+
 /// Where the recording goes.
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -64,6 +66,8 @@ pub struct WriteOptions {
     /// Boot id of this kernel, for the section header: with the node it tells
     /// where a capture was made.
     pub boot: String,
+    /// What is redacted before it is compressed; None is nothing.
+    pub redaction: Option<Settings>,
     /// Packets after which [`Writer::is_full`](super::Writer::is_full).
     pub packet_limit: Option<u64>,
 }
@@ -90,8 +94,14 @@ impl WriteOptions {
             back_end_reason: String::new(),
             node: String::new(),
             boot: String::new(),
+            redaction: None,
             packet_limit: None,
         }
+    }
+
+    /// In which way the recording is read when it is redacted.
+    pub fn source(&self) -> Source {
+        if self.both_ends { Source::BothEnds } else { Source::Recorder }
     }
 
     /// Whether there may be more than one file.

@@ -15,6 +15,7 @@ use crate::record::owner::Owner;
 use crate::record::pcapng::{self, Direction, PacketHead, Statistics};
 use crate::record::sink::{Sink, SoFar, WriteError, Written};
 use crate::record::synth::Segment;
+use crate::redact::Settings;
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
@@ -356,5 +357,6 @@ fn comments(options: &WriteOptions) -> Vec<String> {
     if options.both_ends {
         comments.push("perisco.both_ends=true".to_owned());
     }
+    comments.extend(options.redaction.iter().flat_map(Settings::comments));
     comments
 }

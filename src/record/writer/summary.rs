@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::redact::Report;
+
 /// Events that are missing, or missing a part, for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
@@ -64,6 +66,8 @@ pub struct Summary {
     pub written_bytes: u64,
     /// The last file; None is standard output.
     pub last_file: Option<PathBuf>,
+    /// What was redacted, if anything was to be; known at the end.
+    pub redacted: Option<Report>,
     /// Server ports on which HTTP/2 without TLS was seen, at most 64:
     /// Wireshark must be told of those.
     pub http2_ports: Vec<u16>,

@@ -14,10 +14,10 @@
 //! How responses find their requests after bytes went missing is told in
 //! `pairing`.
 
-mod body;
+pub(crate) mod body;
 mod exchange;
 mod half;
-mod head;
+pub(crate) mod head;
 mod interim;
 mod interrupt;
 mod log;

@@ -9,15 +9,15 @@ mod block;
 mod conformance;
 mod connection;
 mod ending;
-mod frame;
-mod framer;
+pub(crate) mod frame;
+pub(crate) mod framer;
 mod headers;
 pub mod hpack;
 mod log;
 mod memo;
 mod stream;
 mod streams;
-mod sync;
+pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
 

@@ -16,10 +16,12 @@ use perisco::record::run::Options;
 use perisco::record::selector::{Label, PodName, Selector};
 use perisco::record::targets::Targets;
 use perisco::record::writer::{Compression, Output, WriteOptions};
+use perisco::redact::Unparsed;
 
 use super::config::Settled;
 use super::kube::KubeArgs;
 use super::values;
+use crate::redaction::RedactionArgs;
 
 /// The least that a ring buffer can be: a page, on most machines.
 const PAGE_BYTES: usize = 4096;
@@ -53,6 +55,9 @@ pub struct Args {
 
     #[command(flatten, next_help_heading = "Files")]
     files: FileArgs,
+
+    #[command(flatten, next_help_heading = "What is redacted (docs/redaction.md)")]
+    redaction: RedactionArgs,
 
     #[command(flatten, next_help_heading = "For others")]
     pub agent: AgentArgs,
@@ -297,7 +302,9 @@ impl Args {
             CompressArg::Gzip => Compression::Gzip,
             CompressArg::None => Compression::None,
         };
+        let redaction = self.redaction.settings(Unparsed::Keep);
         Ok(WriteOptions {
+            redaction: Some(redaction).filter(|settings| !settings.is_idle()),
             compression,
             frame_size: files.frame_size.map(|size| size as u64),
             rotate_size: files.rotate_size,

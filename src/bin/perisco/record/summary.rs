@@ -75,6 +75,11 @@ pub fn ended(outcome: &Outcome, output: &str, quiet: bool) -> ExitCode {
         let place = if write_error.is_none() { written(summary, output) } else { String::new() };
         eprintln!("perisco: {} in {time}{place}", counted(summary));
         hints(summary, output);
+        if let Some(report) = &summary.redacted {
+            for line in report.lines(|bytes| BinaryBytes(bytes).to_string()) {
+                eprintln!("perisco: {line}");
+            }
+        }
     }
     let missing = lost(counters, summary);
     for line in &missing {

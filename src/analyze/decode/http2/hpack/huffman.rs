@@ -20,7 +20,7 @@ const LENGTHS: [u8; 257] = [
 ];
 
 /// The symbol that must not occur (RFC 7541 section 5.2).
-const EOS: u16 = 256;
+pub(crate) const EOS: u16 = 256;
 /// Longest code.
 const LONGEST: usize = 30;
 /// Two common letters (5 or 6 bits each) fit; the table is 16 KiB.
@@ -163,8 +163,13 @@ fn decode_into(input: &[u8], out: &mut [u8]) -> (usize, bool) {
     }
 }
 
+/// The first code of a length that has any, in its lowest bits.
+pub(crate) fn first_code(length: u32) -> u32 {
+    FIRST.get(length as usize).map_or(0, |(code, _)| *code)
+}
+
 /// The symbol that the bits begin with, and its length.
-fn one(bits: u64) -> Option<(u16, u32)> {
+pub(crate) fn one(bits: u64) -> Option<(u16, u32)> {
     // From the shortest length on: the code is of that length where it is
     // below the first code of the next length, cut to this length.
     for length in 5..=LONGEST {
@@ -180,12 +185,12 @@ fn one(bits: u64) -> Option<(u16, u32)> {
     None
 }
 
-#[cfg(test)]
-pub(super) fn encode(text: &[u8]) -> Vec<u8> {
+/// The code of a text, padded (RFC 7541 section 5.2): what tests and searches look for.
+pub fn encode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let (mut bits, mut held) = (0u64, 0u32);
     for byte in text {
-        let at = SYMBOLS.iter().position(|s| *s == u16::from(*byte)).unwrap();
+        let at = SYMBOLS.iter().position(|s| *s == u16::from(*byte)).unwrap_or(0);
         let (code, length) = code_at(&FIRST, &SYMBOLS, at);
         bits = bits << length | u64::from(code);
         held += length;

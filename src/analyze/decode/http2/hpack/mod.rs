@@ -4,8 +4,8 @@
 //! where it does not (see [`table`]). Knows nothing of frames or of what the
 //! fields mean.
 
-mod huffman;
-mod static_table;
+pub mod huffman;
+pub mod static_table;
 pub mod table;
 #[cfg(test)]
 mod tests;
