@@ -42,7 +42,7 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
          duration = \"soon\"\n\
          quiet = 3\n\
          port = [80, \"x\"]\n\
-         keep = [1, 2]\n\
+         level = [1, 2]\n\
          config = \"other.toml\"\n\
          compress = \"rar\"\n",
     );
@@ -53,7 +53,7 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
         ":3: duration: invalid value 'soon': expected number at 0",
         ":4: quiet is true or false",
         ":5: port: invalid value 'x': `x` is not a port (1 to 65535)",
-        ":6: keep takes one value",
+        ":6: level takes one value",
         ":7: there is no setting \"config\"",
         ":8: compress: invalid value 'rar' [possible values: zstd, gzip, none]",
     ] {

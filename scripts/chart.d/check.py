@@ -38,6 +38,8 @@ GOOD = {
         "appArmor": "",
         "nameOverride": "recorder",
     },
+    "flight recorder": {"ring": {"enabled": True, "keep": ["2GiB", "24h"], "trigger": ["status >= 500"]}},
+    "ring without triggers": {"ring": {"enabled": True}},
     "without the API": {"rbac": {"create": False}, "serviceAccount": {"create": False}},
 }
 BAD = [
@@ -46,6 +48,8 @@ BAD = [
     {"config": {"output": "/x"}},
     {"config": {"metrics": ":1"}},
     {"config": {"rotate_size": "1MB"}},
+    {"config": {"ring": "/x"}},
+    {"ring": {"enabled": True, "keep": []}},
     {"data": {"hostPath": "relative"}},
     {"capabilities": ["cap_bpf"]},
 ]
@@ -104,7 +108,13 @@ def promised(name, values, objects):
     else:
         assert security["privileged"] is False and security["allowPrivilegeEscalation"] is False
         assert security["capabilities"]["drop"] == ["ALL"]
-        assert set(security["capabilities"]["add"]) == NEEDED
+        ring = values.get("ring", {})
+        becomes = {"SETUID", "SETGID", "SETPCAP"} if ring.get("enabled") and ring.get("trigger") else set()
+        assert set(security["capabilities"]["add"]) == NEEDED | becomes
+    lines = [line.split(" = ")[0] for line in settings.splitlines()]
+    assert len(lines) == len(set(lines)), settings
+    assert ("ring" in lines) == bool(values.get("ring", {}).get("enabled")) != ("output" in lines), settings
+    assert not ("ring" in lines and {"rotate-size", "adopt"} & set(lines)), settings
     port = container["ports"][0]
     assert f'metrics = "0.0.0.0:{port["containerPort"]}"' in settings.splitlines(), settings
     for probe, path in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]:

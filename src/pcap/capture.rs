@@ -12,7 +12,7 @@ use std::thread::available_parallelism;
 use super::compress::Ahead;
 use super::error::PcapError;
 use super::input::{ByteInput, Stop};
-use super::merge::Merge;
+use super::merge::{Merge, chain};
 use super::reader::{Progress, Reader};
 use super::source::Source;
 use super::{Batch, SectionNotes};
@@ -130,7 +130,7 @@ impl Capture {
         let (readers, infos) = open_readers(inputs, &options)?;
         let lanes = match <[Reader; 1]>::try_from(readers) {
             Ok([reader]) => Lanes::One(Box::new(reader)),
-            Err(readers) => Lanes::Many(Merge::new(readers)),
+            Err(readers) => Lanes::Many(Merge::new(readers, &chain(&infos))),
         };
         Ok(Self { lanes, inputs: infos })
     }

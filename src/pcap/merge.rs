@@ -3,14 +3,26 @@
 //! Each input keeps its own order: only the packets at their heads compete.
 //! The earliest goes first; at the same time the input that was named first.
 //! A packet without a time counts as simultaneous with its predecessor.
+//! Segments of one ring follow one another by their numbers instead, whatever
+//! the wall clock was set to between them ([`Chain`]).
 //! Only one batch of each input is held.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::capture::InputInfo;
 use super::reader::{Progress, Reader};
 use super::walk::room;
 use super::{BATCH_BYTES, Batch, Comment};
 
+/// What a recorder says of a segment of a ring: its number there.
+const SEGMENT: &str = "perisco.segment=";
+
 /// Not yet taken over into the merged batch.
 const UNMAPPED: u32 = u32::MAX;
+
+/// What is said of a capture that was saved out of one.
+const SAVED: &str = "perisco.saved=";
 
 /// Merges readers.
 #[derive(Default)]
@@ -35,15 +47,53 @@ struct Lane {
     /// From interfaces of the input to those of the run.
     interfaces: Vec<u32>,
     done: bool,
+    /// The lane that has to be at its end before this one begins.
+    after: Option<usize>,
+}
+
+/// Which inputs follow others: by index, the one before.
+pub(super) type Chain = Vec<Option<usize>>;
+
+/// Segments of one ring, which are those in one folder, in the order of their numbers.
+pub(super) fn chain(inputs: &[InputInfo]) -> Chain {
+    let mut rings: BTreeMap<Option<&Path>, BTreeMap<u64, Vec<usize>>> = BTreeMap::new();
+    for (index, input) in inputs.iter().enumerate() {
+        let mut notes = input.notes.iter().flat_map(|notes| notes.iter());
+        // Cut out of a ring: two of those may be of the same time.
+        if notes.clone().any(|note| note.starts_with(SAVED)) {
+            continue;
+        }
+        let number = notes.find_map(|note| note.strip_prefix(SEGMENT)?.parse().ok());
+        if let Some(number) = number {
+            let ring = rings.entry(Path::new(&input.name).parent()).or_default();
+            ring.entry(number).or_default().push(index);
+        }
+    }
+    let mut chain = vec![None; inputs.len()];
+    for ring in rings.values() {
+        // Two of one number are not of one ring: nothing but their times orders those.
+        if ring.values().any(|of_number| of_number.len() > 1) {
+            continue;
+        }
+        let in_order: Vec<usize> = ring.values().flatten().copied().collect();
+        for (before, after) in in_order.iter().zip(in_order.iter().skip(1)) {
+            if let Some(place) = chain.get_mut(*after) {
+                *place = Some(*before);
+            }
+        }
+    }
+    chain
 }
 
 /// When a lane's turn is: its time, then its index.
 type Turn = (i64, usize);
 
 impl Merge {
-    /// Of these readers, in the order the user named them.
-    pub(super) fn new(readers: Vec<Reader>) -> Self {
-        let lanes = readers.into_iter().map(Lane::new).collect();
+    /// Of these readers, in the order the user named them; some may follow others.
+    pub(super) fn new(readers: Vec<Reader>, chain: &Chain) -> Self {
+        let after = chain.iter().copied().chain(std::iter::repeat(None));
+        let lanes = readers.into_iter().zip(after);
+        let lanes = lanes.map(|(reader, after)| Lane::new(reader, after)).collect();
         Self { lanes, interfaces: 0 }
     }
 
@@ -59,14 +109,22 @@ impl Merge {
         let mut bytes = 0;
         while room(out) > 0 && bytes < BATCH_BYTES {
             let mut waiting = false;
-            for lane in self.lanes.iter_mut().filter(|lane| lane.is_empty() && !lane.done) {
+            self.release();
+            let turn = |lane: &&mut Lane| lane.after.is_none() && lane.is_empty() && !lane.done;
+            for lane in self.lanes.iter_mut().filter(turn) {
                 waiting |= !lane.refill(out, &mut self.interfaces);
             }
             if waiting {
                 // What that input brings may have to go first.
                 return Progress::Waiting;
             }
-            let Some((index, until)) = self.first_two() else { return Progress::Done };
+            let Some((index, until)) = self.first_two() else {
+                // All that may go are at their ends: now those that follow them may.
+                if self.lanes.iter().any(|lane| lane.after.is_some()) {
+                    continue;
+                }
+                return Progress::Done;
+            };
             if let Some(lane) = self.lanes.get_mut(index) {
                 bytes += lane.take(index, until, BATCH_BYTES - bytes, out);
             }
@@ -74,11 +132,24 @@ impl Merge {
         Progress::Batch
     }
 
+    /// Lets those begin that had to wait for a lane that is at its end.
+    fn release(&mut self) {
+        for index in 0..self.lanes.len() {
+            let after = self.lanes.get(index).and_then(|lane| lane.after);
+            let before = after.and_then(|before| self.lanes.get(before));
+            let is_over = before.is_some_and(|before| before.done && before.is_empty());
+            if is_over && let Some(lane) = self.lanes.get_mut(index) {
+                lane.after = None;
+            }
+        }
+    }
+
     /// The lane whose turn it is, and the turn that comes after.
     fn first_two(&self) -> Option<(usize, Option<Turn>)> {
         let mut first: Option<Turn> = None;
         let mut second: Option<Turn> = None;
-        for (index, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty()) {
+        let ready = |(_, lane): &(usize, &Lane)| lane.after.is_none() && !lane.is_empty();
+        for (index, lane) in self.lanes.iter().enumerate().filter(ready) {
             let turn = (lane.time, index);
             if first.is_none_or(|first| turn < first) {
                 second = first.replace(turn);
@@ -91,8 +162,9 @@ impl Merge {
 }
 
 impl Lane {
-    fn new(reader: Reader) -> Self {
+    fn new(reader: Reader, after: Option<usize>) -> Self {
         Self {
+            after,
             reader,
             batch: Batch::default(),
             next: 0,

@@ -12,6 +12,7 @@ pub mod counters;
 pub mod doctor;
 pub mod event;
 pub mod filter;
+pub mod flight;
 pub mod kube;
 pub mod metrics;
 pub mod naming;

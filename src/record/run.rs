@@ -4,6 +4,10 @@
 //! One thread reads the ring and makes packets; compressing and writing are
 //! the sink's thread. Prints nothing: what a user should know goes to `say`.
 
+mod held;
+mod losses;
+mod ring;
+
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitStatus;
@@ -11,11 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use losses::{LOSSES, losses};
+
 use super::backend::{Recorder, Settings, StartError, cgroup_mount};
 use super::change::Change;
 use super::command::{Held, Prints};
 use super::counters::Counters;
 use super::event::Kind;
+use super::flight::said::Said;
+use super::flight::{self, Flight, FlightError};
 use super::metrics::{Board, Watch};
 use super::naming::Source;
 use super::ring::POLL_INTERVAL;
@@ -36,15 +44,9 @@ const LAST_ROUNDS: usize = 64;
 /// events: more than can in 20 ms; the others are found a second later.
 const MAX_EXECS: usize = 4096;
 
-/// Reasons for a loss.
-const LOSSES: usize = 7;
-
 /// How often the programs' counts are read while recording: reading takes as
 /// long as some hundred events, and the file needs them when it ends.
 const COUNT_INTERVAL: Duration = Duration::from_millis(500);
-
-/// How long a command may take to end after Ctrl-C before the recording does.
-const INTERRUPT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is to be recorded, how, and until when.
 pub struct Options {
@@ -64,6 +66,8 @@ pub struct Options {
     pub command_prints: Prints,
     /// Where counts and health are put for others, if they are asked for.
     pub board: Option<Arc<Board>>,
+    /// The ring that is written to, with its triggers. [`WriteOptions::ring`] is set by it.
+    pub flight: Option<flight::Options>,
 }
 
 /// What the user may ask for while it runs.
@@ -72,6 +76,8 @@ pub struct Control<'a> {
     pub stop: &'a AtomicBool,
     /// Set to be told the counts so far; cleared then.
     pub status: &'a AtomicBool,
+    /// Set to have a ring keep what just happened; cleared then.
+    pub trigger: Option<&'a AtomicBool>,
     /// Takes lines for the user.
     pub say: &'a mut dyn FnMut(Note<'_>),
     /// What else may be asked, where it may.
@@ -100,6 +106,11 @@ pub enum Note<'a> {
         counters: Counters,
         /// Of the writer.
         summary: &'a Summary,
+    },
+    /// Something of a ring and its triggers.
+    Flight {
+        /// What.
+        said: &'a Said,
     },
     /// A source of names fails, or answers again.
     Names(SourceNews),
@@ -149,6 +160,9 @@ pub enum RunError {
     /// The output could not be created.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// The ring, or what belongs to it, could not be had.
+    #[error(transparent)]
+    Flight(#[from] FlightError),
     /// The command could not be started.
     #[error("cannot start {name}: {source}")]
     Command {
@@ -165,6 +179,11 @@ pub enum RunError {
 ///
 /// Only what stops it from beginning; later trouble is in the [`Outcome`].
 pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, RunError> {
+    // First: it starts a process, and nothing else may once privileges are given up.
+    let flight = options.flight.as_ref().map(Flight::start).transpose()?;
+    if let Some(flight) = &flight {
+        flight.write_into(&mut options.write);
+    }
     let command = start_command(&options.command, options.command_prints)?;
     let mut found = Found::default();
     let filter = &mut options.settings.filter;
@@ -205,6 +224,7 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
         sources: Sources::default(),
         news: Vec::new(),
         watch,
+        flight,
     };
     // Those that were forked while the programs were being loaded.
     for pid in targets::with_children(&session.asked) {
@@ -218,7 +238,9 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     session.watch.begin(session.recorder.back_end().to_string(), ring);
     session.publish(Counters::default());
     session.record(&mut options, &mut control, begun);
-    Ok(session.finish(begun))
+    // Nobody else holds it when the files are closed.
+    options.write.ring = None;
+    Ok(session.finish(begun, &mut control))
 }
 
 impl Reload<'_> {
@@ -270,17 +292,10 @@ struct Session {
     /// What is to be said of the sources.
     news: Vec<SourceNews>,
     watch: Watch,
+    flight: Option<Flight>,
 }
 
 impl Session {
-    fn go(&mut self) {
-        if let Some(command) = &self.command
-            && let Err(error) = command.go()
-        {
-            self.trouble.ring.get_or_insert(error);
-        }
-    }
-
     /// Until the end: asked for, reached, or forced by trouble.
     fn record(&mut self, options: &mut Options, control: &mut Control<'_>, begun: Instant) {
         let mut looked = begun;
@@ -288,6 +303,7 @@ impl Session {
         let mut ended: Option<Instant> = None;
         while self.writer.is_some() && self.trouble.ring.is_none() {
             self.round();
+            self.tend_flight(control);
             self.news.drain(..).for_each(|news| (control.say)(Note::Names(news)));
             if control.status.swap(false, Ordering::Relaxed) {
                 self.status(control);
@@ -344,24 +360,22 @@ impl Session {
             }
         });
         let failed = failed.or_else(|| open.tick(now, &counted.1).err());
-        if let Some(error) = failed {
-            trouble.written = open.summary().clone();
-            trouble.write = Some(error);
-            *writer = None;
-            watch.fail();
-        }
         let events = polled.unwrap_or_else(|error| {
             trouble.ring = Some(error);
             0
         });
         watch.read(events);
+        if let Some(error) = failed {
+            self.fail(error);
+        }
         events
     }
 
     /// Counts and health, for others.
     fn publish(&mut self, counters: Counters) {
-        let (more, news) = self.sources.look(&self.source);
+        let (mut more, news) = self.sources.look(&self.source);
         self.news.extend(news);
+        more.extend(self.flight.iter().flat_map(Flight::metrics));
         self.watch.publish(counters, &self.counted.1, self.writer.as_ref(), more);
     }
 
@@ -451,23 +465,10 @@ impl Session {
         added.and(listeners).and(done)
     }
 
-    fn command_has_ended(&mut self) -> bool {
-        self.command.as_mut().is_some_and(|command| !matches!(command.ended(), Ok(None)))
-    }
-
-    /// After Ctrl-C a command that runs is given the time to end too.
-    fn waits_for_command(&self, interrupted: &mut Option<Instant>, ended: Option<Instant>) -> bool {
-        let Some(command) = &self.command else { return false };
-        let at = *interrupted.get_or_insert_with(|| {
-            command.interrupt();
-            Instant::now()
-        });
-        ended.is_none() && at.elapsed() < INTERRUPT_PATIENCE
-    }
-
     /// Reads what is still queued, and closes the file.
-    fn finish(mut self, begun: Instant) -> Outcome {
+    fn finish(mut self, begun: Instant, control: &mut Control<'_>) -> Outcome {
         self.watch.end();
+        self.flight.iter().for_each(Flight::ending);
         // The ring is read to its end, but not for as long as others fill it.
         for _ in 0..LAST_ROUNDS {
             if self.round() == 0 {
@@ -486,26 +487,11 @@ impl Session {
                 })
             }
         };
+        if let Some(flight) = self.flight.take() {
+            flight.finish(&mut |said| (control.say)(Note::Flight { said }));
+        }
         let command = self.command.as_mut().and_then(|command| command.ended().ok().flatten());
         let Trouble { write: write_error, ring: ring_error, .. } = self.trouble;
         Outcome { summary, counters, write_error, ring_error, command, elapsed }
     }
-}
-
-/// The programs' counts, as the file has them.
-fn losses(counters: &Counters) -> [Loss; LOSSES] {
-    let loss = |reason, events, bytes| Loss { reason, events, bytes, whole: true };
-    [
-        Loss { whole: false, ..loss("filling", counters.cut, counters.cut_bytes) },
-        loss(
-            "ring",
-            counters.lost.saturating_sub(counters.recovered),
-            counters.lost_bytes.saturating_sub(counters.recovered_bytes),
-        ),
-        loss("ring_other", counters.lost_other, 0),
-        loss("unreadable", counters.unreadable, counters.unreadable_bytes),
-        loss("call_limit", counters.over_limit, counters.over_limit_bytes),
-        loss("table_full", counters.table_full, 0),
-        loss("missed_runs", counters.missed_runs, 0),
-    ]
 }

@@ -19,6 +19,8 @@ pub mod nodes;
 #[cfg(feature = "kube")]
 pub mod pods;
 pub mod recording;
+#[cfg(feature = "record")]
+pub mod ring;
 pub mod shop;
 pub mod streams;
 pub mod synth;

@@ -15,10 +15,14 @@ mod outputs;
 mod progress;
 #[cfg(feature = "record")]
 mod record;
+#[cfg(feature = "record")]
+mod save;
 mod show;
 mod stop;
 #[cfg(feature = "top")]
 mod top;
+#[cfg(feature = "record")]
+mod trigger;
 mod values;
 
 use std::process::ExitCode;
@@ -47,10 +51,20 @@ enum Command {
     #[cfg(feature = "record")]
     Record(Box<record::Args>),
     #[cfg(feature = "record")]
+    Save(save::Args),
+    #[cfg(feature = "record")]
+    Trigger(trigger::Args),
+    #[cfg(feature = "record")]
     Doctor(doctor::Args),
     #[cfg(feature = "record")]
     #[command(name = perisco::record::command::HOLD, hide = true)]
     HoldExec(record::HoldArgs),
+    #[cfg(feature = "record")]
+    #[command(name = perisco::record::flight::child::HOST, hide = true)]
+    FlightHost(record::HoldArgs),
+    #[cfg(feature = "record")]
+    #[command(name = perisco::record::flight::child::JUDGE, hide = true)]
+    FlightJudge(record::HoldArgs),
 }
 
 /// Not in this build: it was made without the feature `top`.
@@ -90,6 +104,14 @@ fn main() -> ExitCode {
         Command::Doctor(args) => Ok(doctor::main(&args)),
         #[cfg(feature = "record")]
         Command::HoldExec(args) => Ok(record::hold(&args)),
+        #[cfg(feature = "record")]
+        Command::FlightHost(args) => Ok(record::flight_host(&args)),
+        #[cfg(feature = "record")]
+        Command::FlightJudge(args) => Ok(record::flight_judge(&args)),
+        #[cfg(feature = "record")]
+        Command::Save(args) => save::main(args),
+        #[cfg(feature = "record")]
+        Command::Trigger(args) => trigger::main(&args),
     };
     match done {
         Ok(code) => code,

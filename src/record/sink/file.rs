@@ -13,6 +13,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::names::{order, rotated};
 use super::{WriteError, Written};
+use crate::record::flight::Now;
+use crate::record::flight::store::Store;
 use crate::record::writer::options::{Output, WriteOptions};
 
 /// Payload of other people's connections: for the owner only.
@@ -90,8 +92,14 @@ impl Progress {
         store(&figures.removed, written.removed);
         store(&figures.removed_for_space, written.removed_for_space);
         store(&figures.bytes, written.bytes);
-        // Neither standard output nor a pipe.
-        if files.sync.is_some() {
+        if let Some(ring) = &files.ring {
+            let found = ring.figures();
+            store(&figures.removed, found.removed);
+            store(&figures.removed_for_space, found.removed_for_space);
+            store(&figures.disk_bytes, found.bytes);
+            store(&figures.disk_files, found.segments);
+        } else if files.sync.is_some() {
+            // Neither standard output nor a pipe.
             store(&figures.disk_bytes, files.earlier_bytes + files.position);
             store(&figures.disk_files, files.earlier.len() as u64 + 1);
         }
@@ -115,6 +123,8 @@ pub struct Files {
     rotates: bool,
     force: bool,
     keep: Option<u32>,
+    /// Whose segments the files are, if they are a ring's.
+    ring: Option<Arc<Store>>,
     out: File,
     path: PathBuf,
     /// Earlier files that are still there with their sizes, oldest first.
@@ -136,7 +146,12 @@ impl Files {
     /// Opens the first file.
     pub fn create(options: &WriteOptions, time: u64) -> Result<Self, WriteError> {
         let rotates = options.rotates();
+        let ring = options.ring.as_ref().map(|link| Arc::clone(&link.store));
         let (pattern, path, out) = match &options.output {
+            Output::File(folder) if ring.is_some() => {
+                let (path, out) = begin(ring.as_deref(), folder)?;
+                (Some(folder.clone()), path, out)
+            }
             Output::File(pattern) => {
                 let path = if rotates { rotated(pattern, 1, time) } else { pattern.clone() };
                 let out = open(&path, options.force)?;
@@ -156,6 +171,7 @@ impl Files {
             pattern,
             force: options.force,
             keep: options.keep,
+            ring,
             out,
             path,
             earlier: VecDeque::new(),
@@ -224,6 +240,10 @@ impl Files {
     /// As [`Self::mark_valid`], at a flush: it is on its way to the disk, too.
     pub fn flushed(&mut self) {
         self.mark_valid();
+        if let Some(ring) = &self.ring {
+            ring.flushed(self.valid, Now::read());
+            self.progress.set(self);
+        }
         if let Some(sync) = &self.sync
             && let Ok(file) = self.out.try_clone()
         {
@@ -245,6 +265,14 @@ impl Files {
     pub fn next(&mut self, time: u64) -> Result<(), WriteError> {
         self.written.files += 1;
         let Some(pattern) = self.pattern.as_ref().filter(|_| self.rotates) else { return Ok(()) };
+        if let Some(ring) = &self.ring {
+            ring.close(&self.out, self.position, Now::read());
+            (self.path, self.out) = begin(Some(ring), pattern)?;
+            self.written.last = Some(self.path.clone());
+            (self.position, self.valid) = (0, 0);
+            self.progress.set(self);
+            return Ok(());
+        }
         let path = rotated(pattern, self.written.files, time);
         self.out = open(&path, self.force)?;
         self.earlier.push_back((std::mem::replace(&mut self.path, path), self.position));
@@ -259,7 +287,13 @@ impl Files {
     }
 
     /// What was written.
-    pub fn finish(self) -> Written {
+    pub fn finish(mut self) -> Written {
+        if let Some(ring) = &self.ring {
+            ring.close(&self.out, self.position, Now::read());
+            let found = ring.figures();
+            self.written.removed = found.removed;
+            self.written.removed_for_space = found.removed_for_space;
+        }
         self.written
     }
 
@@ -272,6 +306,9 @@ impl Files {
 
     /// Makes room on a full disk, where files may be dropped at all.
     fn make_room(&mut self) -> bool {
+        if let Some(ring) = &self.ring {
+            return ring.make_space();
+        }
         if !self.rotates || self.keep.is_none() {
             return false;
         }
@@ -290,6 +327,9 @@ impl Write for Files {
         // gzip's encoder would write its trailer behind the cut.
         if self.broken {
             return Err(io::Error::other("an earlier write failed"));
+        }
+        if let Some(ring) = &self.ring {
+            ring.room_for(&self.out, self.position + bytes.len() as u64)?;
         }
         let mut removals = 0;
         let count = loop {
@@ -328,6 +368,13 @@ fn syncer() -> Option<SyncSender<File>> {
 pub fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+/// The next segment of a ring.
+fn begin(ring: Option<&Store>, folder: &Path) -> Result<(PathBuf, File), WriteError> {
+    let path = folder.to_owned();
+    let Some(ring) = ring else { return Err(WriteError::Gone) };
+    ring.begin(Now::read()).map_err(|source| WriteError::Create { path, source })
 }
 
 fn open(path: &Path, force: bool) -> Result<File, WriteError> {

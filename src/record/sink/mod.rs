@@ -6,7 +6,7 @@
 
 mod compress;
 mod file;
-mod names;
+pub(super) mod names;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
+use super::flight::Link;
 use super::writer::options::WriteOptions;
 use compress::Compressor;
 pub use file::SoFar;
@@ -102,6 +103,8 @@ enum Job {
     Blocks { buffer: Vec<u8>, flush: bool },
     /// The next file begins; its time in nanoseconds since 1970.
     NextFile { time: u64 },
+    /// Somebody waits to be told that all up to here is in the files.
+    Reached { ticket: u64 },
 }
 
 /// The near end of the writing thread.
@@ -123,6 +126,7 @@ impl std::fmt::Debug for Job {
         f.write_str(match self {
             Self::Blocks { .. } => "Blocks",
             Self::NextFile { .. } => "NextFile",
+            Self::Reached { .. } => "Reached",
         })
     }
 }
@@ -140,9 +144,10 @@ impl Sink {
         let compressor = Compressor::new(options, files)?;
         let (jobs, work) = sync_channel(BUFFERS);
         let (give_back, empty) = channel();
+        let ring = options.ring.clone();
         let thread = std::thread::Builder::new()
             .name("write".to_owned())
-            .spawn(move || run(compressor, &work, &give_back))
+            .spawn(move || run(compressor, &work, &give_back, ring.as_deref()))
             .map_err(WriteError::Thread)?;
         let buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_SLACK);
         let (jobs, spare) = (Some(jobs), Vec::new());
@@ -196,6 +201,16 @@ impl Sink {
         self.send(Job::NextFile { time })
     }
 
+    /// Makes all up to here readable, and tells whoever waits for `ticket`.
+    ///
+    /// # Errors
+    ///
+    /// What the thread found.
+    pub fn reach(&mut self, ticket: u64) -> Result<(), WriteError> {
+        self.hand_over(true)?;
+        self.send(Job::Reached { ticket })
+    }
+
     /// Ends the last file.
     ///
     /// # Errors
@@ -225,10 +240,15 @@ fn run(
     mut compressor: Compressor,
     work: &Receiver<Job>,
     give_back: &Sender<Vec<u8>>,
+    ring: Option<&Link>,
 ) -> Result<Written, WriteError> {
+    let mut tee = ring.and_then(Link::take_tee);
     for job in work {
         match job {
             Job::Blocks { mut buffer, flush } => {
+                if let Some(tee) = &mut tee {
+                    tee.offer(&buffer);
+                }
                 compressor.write(&buffer)?;
                 if flush {
                     compressor.flush()?;
@@ -238,6 +258,7 @@ fn run(
                 let _ = give_back.send(buffer);
             }
             Job::NextFile { time } => compressor.next_file(time)?,
+            Job::Reached { ticket } => ring.into_iter().for_each(|ring| ring.reach(ticket)),
         }
     }
     compressor.finish()

@@ -54,7 +54,7 @@ fn parts(pattern: &Path) -> (OsString, &'static str) {
 }
 
 /// `20261122213000`: the UTC time to the second.
-fn digits(time: u64) -> String {
+pub fn digits(time: u64) -> String {
     let time = Timestamp::from_nanos(i64::try_from(time).unwrap_or(i64::MAX)).to_string();
     time.chars().filter(char::is_ascii_digit).take(TIME_DIGITS).collect()
 }

@@ -48,6 +48,11 @@ impl Clock {
         at.saturating_add_signed(self.offset)
     }
 
+    /// The wall clock's distance from CLOCK_BOOTTIME, nanoseconds.
+    pub fn offset(&self) -> i64 {
+        self.offset
+    }
+
     /// For the next file: the distance as it is by now.
     pub fn take_again(&mut self) {
         if !self.fixed {

@@ -124,6 +124,16 @@ impl Writer {
         self.packets.tick(now, losses)
     }
 
+    /// Makes all that was taken readable, for somebody who waits for `ticket`. What still
+    /// waits for missing bytes (0.2 s at most) is not among it. `losses`: running counts.
+    ///
+    /// # Errors
+    ///
+    /// The output cannot be written; the recording is over.
+    pub fn reach(&mut self, ticket: u64, losses: &[Loss]) -> Result<(), WriteError> {
+        self.packets.reach(ticket, losses)
+    }
+
     /// Whether the asked number of packets is written.
     pub fn is_full(&self) -> bool {
         self.packets.is_full()

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::record::flight::Link;
+
 /// Where the recording goes.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// A file, or with rotation the pattern of the files' names.
+    /// A file; with rotation the pattern of the files' names, of a ring its folder.
     File(PathBuf),
     /// Standard output, flushed at every [`tick`](super::Writer::tick).
     Stdout,
@@ -64,6 +66,8 @@ pub struct WriteOptions {
     /// Boot id of this kernel, for the section header: with the node it tells
     /// where a capture was made.
     pub boot: String,
+    /// The ring whose segments the files are. Rotation is its own then.
+    pub ring: Option<Arc<Link>>,
     /// Packets after which [`Writer::is_full`](super::Writer::is_full).
     pub packet_limit: Option<u64>,
 }
@@ -90,6 +94,7 @@ impl WriteOptions {
             back_end_reason: String::new(),
             node: String::new(),
             boot: String::new(),
+            ring: None,
             packet_limit: None,
         }
     }

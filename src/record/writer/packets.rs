@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::options::WriteOptions;
 use super::summary::{Loss, Summary};
 use crate::record::connection::GapChange;
+use crate::record::flight::{CLOCK_KEY, SEGMENT_KEY};
 use crate::record::owner::Owner;
 use crate::record::pcapng::{self, Direction, PacketHead, Statistics};
 use crate::record::sink::{Sink, SoFar, WriteError, Written};
@@ -63,6 +64,8 @@ pub struct Packets {
     now: u64,
     os: String,
     section: Vec<String>,
+    /// Number of the ring's segment that the first file is, where it is a ring.
+    first_segment: Option<u64>,
     /// Number of the present file, from 1.
     file: u32,
     file_start: u64,
@@ -89,6 +92,7 @@ impl Packets {
     /// Opens the first file and writes its section header.
     pub fn create(options: &WriteOptions, clock: Clock, os: String) -> Result<Self, WriteError> {
         let now = clock.start();
+        let first_segment = options.ring.as_ref().map(|link| link.store.next_number());
         let sink = Sink::create(options, clock.wall(now))?;
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let mut packets = Self {
@@ -96,6 +100,7 @@ impl Packets {
             now,
             os,
             section: comments(options),
+            first_segment,
             file: 0,
             file_start: now,
             flushed: now,
@@ -260,6 +265,18 @@ impl Packets {
         Ok(())
     }
 
+    /// Makes all up to here readable with what was lost until now, and tells whoever waits
+    /// for `ticket`.
+    pub fn reach(&mut self, ticket: u64, losses: &[Loss]) -> Result<(), WriteError> {
+        self.losses.clear();
+        self.losses.extend_from_slice(losses);
+        let losses = self.new_losses();
+        if losses.iter().any(|loss| loss.events > 0) {
+            self.statistics(0, &losses);
+        }
+        self.sink.reach(ticket)
+    }
+
     /// What the writing thread has written so far.
     pub fn so_far(&self) -> SoFar {
         self.sink.so_far()
@@ -290,8 +307,14 @@ impl Packets {
         self.interfaces.push(0);
         self.names.clear();
         let application = concat!("perisco ", env!("CARGO_PKG_VERSION"));
+        let mut comments = self.section.clone();
+        if let Some(first) = self.first_segment {
+            let number = first + u64::from(self.file - 1);
+            comments.push(format!("{SEGMENT_KEY}={number}"));
+            comments.push(format!("{CLOCK_KEY}={}", self.clock.offset()));
+        }
         let buffer = self.sink.buffer();
-        pcapng::section(buffer, application, &self.os, &self.section);
+        pcapng::section(buffer, application, &self.os, &comments);
         let description = "owner=unknown ";
         pcapng::interface(buffer, UNKNOWN, description, &self.os);
     }
@@ -299,25 +322,28 @@ impl Packets {
     /// Statistics: the packets of each interface; all losses stand at the first
     /// one, since there is one count for all of them.
     fn end_file(&mut self) {
-        let (start, end) = (self.clock.wall(self.file_start), self.clock.wall(self.now));
         let losses = self.new_losses();
-        let comments: Vec<String> = losses.iter().flat_map(Loss::comments).collect();
-        let lost = losses.iter().map(Loss::dropped).sum();
-        for (interface, &received) in self.interfaces.iter().enumerate() {
-            let statistics = Statistics {
-                interface: interface as u32,
-                start,
-                end,
-                received,
-                dropped: if interface == 0 { lost } else { 0 },
-                comments: if interface == 0 { &comments } else { &[] },
-            };
-            pcapng::statistics(self.sink.buffer(), &statistics);
+        self.told_losses.clone_from(&self.losses);
+        for interface in 0..self.interfaces.len() {
+            self.statistics(interface, if interface == 0 { &losses } else { &[] });
         }
     }
 
+    fn statistics(&mut self, interface: usize, losses: &[Loss]) {
+        let comments: Vec<String> = losses.iter().flat_map(Loss::comments).collect();
+        let statistics = Statistics {
+            interface: interface as u32,
+            start: self.clock.wall(self.file_start),
+            end: self.clock.wall(self.now),
+            received: self.interfaces.get(interface).copied().unwrap_or(0),
+            dropped: losses.iter().map(Loss::dropped).sum(),
+            comments: &comments,
+        };
+        pcapng::statistics(self.sink.buffer(), &statistics);
+    }
+
     /// What was lost since the file began.
-    fn new_losses(&mut self) -> Vec<Loss> {
+    fn new_losses(&self) -> Vec<Loss> {
         let earlier = |reason: &str| {
             self.told_losses
                 .iter()
@@ -333,9 +359,7 @@ impl Packets {
                 whole: loss.whole,
             }
         };
-        let losses = self.losses.iter().map(since).collect();
-        self.told_losses.clone_from(&self.losses);
-        losses
+        self.losses.iter().map(since).collect()
     }
 }
 

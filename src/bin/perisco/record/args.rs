@@ -19,6 +19,7 @@ use perisco::record::writer::{Compression, Output, WriteOptions};
 
 use super::config::Settled;
 use super::kube::KubeArgs;
+use super::ring::{self, Keep, RingArgs};
 use super::values;
 
 /// The least that a ring buffer can be: a page, on most machines.
@@ -40,19 +41,23 @@ const ZSTD_LEVEL: i32 = 1;
     perisco record -o cap.pcapng -- curl http://example.com/\n  \
     perisco record -o cap.pcapng --port 8080,9000-9010 --duration 30s\n  \
     perisco record -o - --comm nginx | perisco analyze -\n  \
-    perisco record -o cap.pcapng -C 100MB -W 10        # the last gigabyte\n\n\
+    perisco record -o cap.pcapng -C 100MB -W 10        # the last gigabyte\n  \
+    perisco record --ring /var/lib/perisco --keep 2GiB --trigger 'status >= 500'\n\n\
     Every long flag is also a key of the --config FILE (rotate-size = \"100MB\", port = [80, 8080])\n\
     and a variable (PERISCO_ROTATE_SIZE=100MB); flags beat variables, variables the file.")]
 pub struct Args {
     /// Capture file; `-` is standard output, plain and flushed at once
     #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
+    pub output: Option<PathBuf>,
 
     #[command(flatten)]
     live: LiveArgs,
 
     #[command(flatten, next_help_heading = "Files")]
     files: FileArgs,
+
+    #[command(flatten, next_help_heading = "Flight recorder (docs/flight-recorder.md)")]
+    ring: RingArgs,
 
     #[command(flatten, next_help_heading = "For others")]
     pub agent: AgentArgs,
@@ -200,9 +205,9 @@ struct FileArgs {
     #[arg(short = 'G', long, value_name = "TIME", value_parser = values::time)]
     rotate_time: Option<Duration>,
 
-    /// Keep only the newest N files
-    #[arg(short = 'W', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    keep: Option<u32>,
+    /// Keep only the newest N files; of a --ring at most SIZE on disk, nothing older than TIME
+    #[arg(short = 'W', long, value_name = "N|SIZE|TIME", value_delimiter = ',', value_parser = values::keep)]
+    keep: Vec<Keep>,
 
     /// Files of earlier recordings with this name count for --keep, too
     #[arg(long)]
@@ -248,16 +253,24 @@ enum CompressArg {
 impl Args {
     /// The library's options.
     pub fn options(&self) -> anyhow::Result<Options> {
-        if self.files.keep.is_some()
+        let ring = self.ring.ring.is_some();
+        if self.output.is_none() && !ring {
+            bail!("where to? -o FILE, or --ring DIR");
+        }
+        if !self.files.keep.is_empty()
+            && !ring
             && self.files.rotate_size.is_none()
             && self.files.rotate_time.is_none()
         {
             bail!("--keep needs --rotate-size or --rotate-time: without them there is one file");
         }
-        if self.files.adopt && self.files.keep.is_none() {
+        if self.files.adopt && self.files.keep.is_empty() {
             bail!("--adopt needs --keep: it says which files count for that");
         }
-        let mut options = self.live.options(self.write_options()?)?;
+        let write = self.write_options()?;
+        let flight = self.ring.options(&self.files.keep, write.compression)?;
+        let mut options = self.live.options(write)?;
+        options.flight = flight;
         options.settings.snaplen = self.files.snaplen;
         options.settings.both_ends = self.files.both_ends;
         Ok(options)
@@ -281,16 +294,31 @@ impl Args {
         })
     }
 
+    /// The capture file, or the folder of the ring.
+    pub fn place(&self) -> PathBuf {
+        self.ring.ring.clone().or_else(|| self.output.clone()).unwrap_or_default()
+    }
+
+    /// Whether the capture goes to standard output.
+    pub fn to_stdout(&self) -> bool {
+        self.ring.ring.is_none() && self.place() == Path::new("-")
+    }
+
+    /// Whether it is a ring that is recorded into.
+    pub fn is_ring(&self) -> bool {
+        self.ring.ring.is_some()
+    }
+
     fn write_options(&self) -> anyhow::Result<WriteOptions> {
         let files = &self.files;
-        let stdout = self.output == Path::new("-");
+        let stdout = self.to_stdout();
         if stdout && (files.rotate_size.is_some() || files.rotate_time.is_some()) {
             bail!("standard output cannot be rotated: give a file (-o cap.pcapng)");
         }
         if files.frame_size.is_some() && files.compress != CompressArg::Zstd {
             bail!("--frame-size is for --compress zstd: other files have no frames");
         }
-        let output = if stdout { Output::Stdout } else { Output::File(self.output.clone()) };
+        let output = if stdout { Output::Stdout } else { Output::File(self.place()) };
         let compression = match files.compress {
             _ if stdout => Compression::None,
             CompressArg::Zstd => Compression::Zstd { level: files.level.unwrap_or(ZSTD_LEVEL) },
@@ -302,7 +330,7 @@ impl Args {
             frame_size: files.frame_size.map(|size| size as u64),
             rotate_size: files.rotate_size,
             rotate_time: files.rotate_time,
-            keep: files.keep,
+            keep: if self.ring.ring.is_some() { None } else { ring::files(&files.keep)? },
             adopt: files.adopt,
             force: files.force,
             both_ends: files.both_ends,
@@ -340,6 +368,7 @@ impl LiveArgs {
             command: self.command.clone(),
             command_prints,
             board: None,
+            flight: None,
         })
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ring::Keep;
 use crate::values::sized;
 
 /// A size; a number without a unit is millions of bytes, as `tcpdump -C` counts.
@@ -22,6 +23,26 @@ pub fn time(text: &str) -> Result<Duration, String> {
         Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
     };
     if time.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(time) }
+}
+
+/// What `--keep` says: a number of files, a size (`2GiB`, `500MB`, `4G`) or a time (`24h`,
+/// `30m`, `7d`). Small letters without a `b` are times, so `30m` is half an hour.
+pub fn keep(text: &str) -> Result<Keep, String> {
+    if let Ok(files) = text.parse::<u32>() {
+        return if files > 0 {
+            Ok(Keep::Files(files))
+        } else {
+            Err("keep at least one".to_owned())
+        };
+    }
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let is_size = unit.to_ascii_lowercase().contains('b') || matches!(unit, "k" | "K" | "M" | "G");
+    if is_size {
+        sized(text, 1).map(|bytes| Keep::Bytes(bytes as u64))
+    } else {
+        time(text).map(Keep::Time)
+    }
+    .map_err(|why| format!("{why}; a size is 2GiB or 500MB, a time 24h or 30m, files a number"))
 }
 
 /// A port or a range: `8080`, `9000-9010`.
@@ -120,6 +141,25 @@ mod tests {
         assert_eq!(super::time("1m 30s"), Ok(Duration::from_secs(90)));
         assert!(super::time("0").is_err());
         assert!(super::time("soon").is_err());
+    }
+
+    #[test]
+    fn what_is_kept_is_files_a_size_or_a_time() {
+        use super::super::ring::Keep;
+        for (text, keep) in [
+            ("5", Keep::Files(5)),
+            ("2GiB", Keep::Bytes(2 << 30)),
+            ("500mb", Keep::Bytes(500_000_000)),
+            ("4G", Keep::Bytes(4 << 30)),
+            ("24h", Keep::Time(Duration::from_secs(86_400))),
+            ("30m", Keep::Time(Duration::from_secs(1_800))),
+            ("7d", Keep::Time(Duration::from_secs(604_800))),
+        ] {
+            assert_eq!(super::keep(text), Ok(keep), "{text}");
+        }
+        for bad in ["", "0", "0s", "much", "-1", "2 apples"] {
+            assert!(super::keep(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

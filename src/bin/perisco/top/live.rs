@@ -63,9 +63,9 @@ fn record(
         Note::Begun { recorder } => drop(begun.send(Ok(recorder.back_end().to_string()))),
         Note::Status { counters, .. } => drop(tell.send(Told::Lost(events_lost(&counters)))),
         // Nothing is asked to change.
-        Note::Names(_) | Note::NotChanged { .. } => {}
+        Note::Names(_) | Note::NotChanged { .. } | Note::Flight { .. } => {}
     };
-    let control = Control { stop, status: asked, say: &mut say, reload: None };
+    let control = Control { stop, status: asked, trigger: None, say: &mut say, reload: None };
     let outcome = match perisco::record::run(options, control) {
         Ok(outcome) => outcome,
         Err(error) => return drop(begun.send(Err(crate::told(&error.into())))),
