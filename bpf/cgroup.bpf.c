@@ -325,6 +325,17 @@ static __always_inline void tell_client(struct perisco_event *head)
 		state->told = 1;
 }
 
+/* What to keep of a packet while the ring is filling, by the share of its process; 0: nothing. */
+static __always_inline __u32 fit_packet(struct __sk_buff *skb, const struct perisco_event *head,
+					__u32 all)
+{
+	struct socket_state *state = head->socket ? state_of((void *)head->socket) : NULL;
+
+	if (state)
+		return fit(all, state->owner.pid, state->owner.cgroup);
+	return fit(all, 0, bpf_skb_cgroup_id(skb));
+}
+
 static __always_inline int on_packet(struct __sk_buff *skb, __u8 direction)
 {
 	struct perisco_event head;
@@ -351,9 +362,11 @@ static __always_inline int on_packet(struct __sk_buff *skb, __u8 direction)
 	}
 	packet.keep = asked(&packet);
 	/* What is copied in place of another was counted whole, by chunks. */
-	if (!again && packet.keep > PERISCO_SMALL) {
-		__u32 keep = fit(packet.keep);
+	if (!again && is_filling()) {
+		__u32 keep = fit_packet(skb, &head, packet.keep);
 
+		if (!keep)
+			return 1;
 		packet.cut = keep < packet.keep;
 		packet.keep = keep;
 	}

@@ -128,6 +128,9 @@ _Static_assert(sizeof(struct perisco_event) == 112, "layout of perisco_event");
 #define PERISCO_C_UNOWNED          11 /* of these: kept out because the process was not known */
 #define PERISCO_C_RECOVERED        12 /* of LOST_RING: copied from the other end after all */
 #define PERISCO_C_RECOVERED_BYTES  13
-#define PERISCO_COUNTERS           14
+/* Events of processes that had had their share of a full ring: neither in LOST_RING nor in CUT. */
+#define PERISCO_C_SHARE       14
+#define PERISCO_C_SHARE_BYTES 15 /* their payload */
+#define PERISCO_COUNTERS      16
 
 #endif

@@ -260,19 +260,19 @@ static __always_inline void measure(struct transfer *t, __u32 n, bool last)
 	}
 }
 
-/* A ring that is filling leaves little of the rest of the call (fit). */
+/* A ring that is filling leaves little of the rest of the call, or nothing (fit). */
 static __always_inline void shorten(struct transfer *t)
 {
 	__u32 keep;
 
-	if (t->keep <= PERISCO_SMALL)
+	if (!is_filling() || !t->keep)
 		return;
-	keep = fit(t->keep);
+	keep = fit(t->keep, t->head.pid, t->head.cgroup);
 	if (keep >= t->keep)
 		return;
 	/* Beyond what a call may keep, nothing was counted yet. */
 	if (t->rest_gap == PERISCO_GAP_CALL_LIMIT)
-		count(PERISCO_C_CUT_BYTES, t->rest);
+		count(keep ? PERISCO_C_CUT_BYTES : PERISCO_C_SHARE_BYTES, t->rest);
 	t->rest += t->keep - keep;
 	t->keep = keep;
 	t->rest_gap = PERISCO_GAP_FILLING;

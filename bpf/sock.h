@@ -6,7 +6,7 @@
 #ifndef PERISCO_SOCK_H
 #define PERISCO_SOCK_H
 
-#include "maps.h"
+#include "share.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 
@@ -35,15 +35,6 @@ struct comm_event {
 	char comm[PERISCO_COMM];
 };
 
-/* Bytes that the reader has not taken yet, reserved ones included. */
-static __always_inline __u64 in_ring(void)
-{
-	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
-}
-
-/* What a record of `bytes` takes of the ring: a header of 8 bytes stands before it. */
-#define IN_RING(bytes) ((bytes) + 8)
-
 /*
  * Wakes the reader once for each 2^`wake_shift` bytes queued: waking for each event
  * tripled the cost of recording. `before`: what was queued when the record of `bytes`
@@ -64,26 +55,6 @@ static __always_inline __u64 wake(__u64 before, __u32 bytes)
 static __always_inline bool has_room(__u64 queued, __u32 bytes)
 {
 	return queued + IN_RING(bytes) <= ring_bytes - ring_bytes / 16;
-}
-
-/*
- * How many of `all` bytes of a packet or call to keep, so that a reader that
- * falls behind never costs the beginning of a message: all while the ring is
- * less than three quarters full, then little, in the end what a head takes as a
- * rule. The ring fills with bodies; heads stand at the beginning of what is
- * written. Counts what is cut off. A global function, whose result is one number
- * to the verifier, not a path for each way to it.
- */
-__noinline int fit(__u32 all)
-{
-	__u64 queued = in_ring();
-	__u32 most = queued < ring_bytes / 8 * 7 ? PERISCO_MEDIUM : PERISCO_SMALL;
-
-	if (queued < ring_bytes / 4 * 3 || all <= most)
-		return all;
-	count(PERISCO_C_CUT, 1);
-	count(PERISCO_C_CUT_BYTES, all - most);
-	return most;
 }
 
 /* A data event of `bytes` of payload found the ring full. */
@@ -158,8 +129,11 @@ static __always_inline void lost_other(void)
 static __always_inline int send_head(struct perisco_event *head)
 {
 	__u64 queued = in_ring();
-	struct perisco_event *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	struct perisco_event *record;
 
+	if (!fits_head(head, queued))
+		return -1;
+	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 	if (!record) {
 		if (head->kind == PERISCO_DATA)
 			lost_data(0);
@@ -181,8 +155,11 @@ static __always_inline int send_head(struct perisco_event *head)
 static __always_inline int send_comm(struct perisco_event *head, const char *comm, bool at_once)
 {
 	__u64 queued = in_ring();
-	struct comm_event *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	struct comm_event *record;
 
+	if (!fits_head(head, queued))
+		return -1;
+	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 	if (!record) {
 		lost_other();
 		return -1;

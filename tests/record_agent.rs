@@ -150,11 +150,12 @@ fn what_was_lost_is_in_the_metrics_by_reason() {
     let found = metrics(&place, &address);
     let (_, said) = recorder.stop();
     let of = |name: &str| count(&found, name);
-    let events = of("perisco_lost_events_total ring") + of("perisco_lost_events_total ring_other");
+    // nginx alone filled it: that is more than its share.
+    let events = of("perisco_lost_events_total share");
     let told = format!(
-        "LOST {} events with {} of payload",
+        "LOST {} events with {} of payload: the buffer was nearly full",
         HumanCount(events),
-        BinaryBytes(of("perisco_lost_bytes_total ring"))
+        BinaryBytes(of("perisco_lost_bytes_total share"))
     );
     assert!(events > 0 && said.contains(&told), "{told} is not in\n{said}");
     let told = format!(

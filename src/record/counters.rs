@@ -34,6 +34,11 @@ pub struct Counters {
     pub recovered: u64,
     /// Bytes of payload of those.
     pub recovered_bytes: u64,
+    /// Events that were not told because their process, or its cgroup, had had
+    /// its share of a ring buffer that was nearly full (`bpf/share.h`).
+    pub over_share: u64,
+    /// Bytes of payload of those.
+    pub over_share_bytes: u64,
     /// Runs of a program that the kernel left out because the same program was
     /// running on that CPU (`recursion_misses` of the program; Linux 5.12).
     pub missed_runs: u64,
@@ -42,7 +47,7 @@ pub struct Counters {
 }
 
 /// Entries of the array `counters` (`PERISCO_COUNTERS`).
-pub const COUNTERS: usize = 14;
+pub const COUNTERS: usize = 16;
 
 impl Counters {
     /// From the values of the array, in its order.
@@ -62,6 +67,8 @@ impl Counters {
             unowned,
             recovered,
             recovered_bytes,
+            over_share,
+            over_share_bytes,
         ] = *values;
         Self {
             cut,
@@ -78,6 +85,8 @@ impl Counters {
             unowned,
             recovered,
             recovered_bytes,
+            over_share,
+            over_share_bytes,
             missed_runs: 0,
             malformed: 0,
         }
@@ -88,6 +97,7 @@ impl Counters {
         self.cut > 0
             || self.lost > self.recovered
             || self.lost_other > 0
+            || self.over_share > 0
             || self.unreadable > 0
             || self.over_limit > 0
             || self.table_full > 0
@@ -106,6 +116,7 @@ mod tests {
         assert_eq!((counters.cut, counters.lost_other), (0, 4));
         assert_eq!((counters.table_full, counters.unowned), (9, 11));
         assert_eq!((counters.recovered, counters.recovered_bytes), (12, 13));
+        assert_eq!((counters.over_share, counters.over_share_bytes), (14, 15));
     }
 
     #[test]

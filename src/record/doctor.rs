@@ -6,17 +6,24 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::thread::CapabilitySet;
+
+use super::confine::{Landlock, capabilities};
 use super::kube::Options;
 
-/// Capabilities that recording needs, with their numbers
-/// (include/uapi/linux/capability.h) and what for.
-const CAPABILITIES: &[(u32, &str, &str)] = &[
-    (39, "CAP_BPF", "loading BPF programs and maps (Linux 5.8 and later)"),
-    (38, "CAP_PERFMON", "tracing programs and reading kernel memory in them (5.8 and later)"),
-    (12, "CAP_NET_ADMIN", "attaching to the cgroup2 root (the cgroup back end)"),
-    (19, "CAP_SYS_PTRACE", "naming the processes of other users (/proc/PID/exe)"),
-    (21, "CAP_SYS_ADMIN", "stands for CAP_BPF and CAP_PERFMON, and is needed below 5.8"),
+/// Capabilities that recording needs, and what for.
+const NEEDED: &[(CapabilitySet, &str)] = &[
+    (CapabilitySet::BPF, "loading BPF programs and maps"),
+    (CapabilitySet::PERFMON, "tracing programs and reading kernel memory in them"),
+    (CapabilitySet::NET_ADMIN, "attaching to the cgroup2 root (the cgroup back end)"),
+    (CapabilitySet::SYS_PTRACE, "the file that a process of another user runs (/proc/PID/exe)"),
 ];
+
+/// Stands for CAP_BPF and CAP_PERFMON, and is needed where the kernel has none.
+const ADMIN: CapabilitySet = CapabilitySet::SYS_ADMIN;
+
+/// The last of them to come, with Linux 5.8, is CAP_BPF; two more came until 5.9.
+const CAP_BPF: u32 = 39;
 
 /// One line of the doctor's report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +38,11 @@ pub struct Fact {
 
 /// What the system says of itself.
 pub fn facts() -> Vec<Fact> {
-    vec![kernel(), btf(), lockdown(), capabilities(), pid_namespace(), names()]
+    let privileges = [capabilities(), droppable(), confinement()];
+    let mut facts = vec![kernel(), btf(), lockdown()];
+    facts.extend(privileges);
+    facts.extend([pid_namespace(), names()]);
+    facts
 }
 
 fn kernel() -> Fact {
@@ -78,29 +89,81 @@ fn lockdown() -> Fact {
     Fact { name: "lockdown", found, good: true }
 }
 
+/// What it has of what it needs.
 fn capabilities() -> Fact {
-    let effective = fs::read_to_string("/proc/self/status").ok().and_then(|status| {
-        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-        u64::from_str_radix(line.trim(), 16).ok()
-    });
-    let Some(effective) = effective else {
-        return Fact {
-            name: "capabilities",
-            found: "not told: /proc is not mounted".into(),
-            good: false,
-        };
+    let name = "capabilities";
+    let Ok(sets) = capabilities::current() else {
+        return Fact { name, found: "not told".into(), good: false };
     };
-    let has = |number: &u32| effective >> number & 1 == 1;
+    let (found, good) = needed(sets.effective, kernel_has_bpf());
+    Fact { name, found, good }
+}
+
+fn needed(has: CapabilitySet, kernel_has_bpf: bool) -> (String, bool) {
     // The old capability stands for the new ones, and is not needed beside them.
-    let stands_in = |name: &str| has(&21) && ["CAP_BPF", "CAP_PERFMON"].contains(&name);
-    let missing: Vec<String> = CAPABILITIES
+    let new = CapabilitySet::BPF | CapabilitySet::PERFMON;
+    let standing_in = if has.contains(ADMIN) { new } else { CapabilitySet::empty() };
+    let mut missing: Vec<String> = NEEDED
         .iter()
-        .filter(|(number, name, _)| *number != 21 && !has(number) && !stands_in(name))
-        .map(|(_, name, purpose)| format!("{name} is missing: {purpose}"))
+        .filter(|(one, _)| kernel_has_bpf || !new.contains(*one))
+        .filter(|(one, _)| !(has | standing_in).contains(*one))
+        .map(|(one, purpose)| format!("{} is missing: {purpose}", capabilities::names(*one)))
         .collect();
-    let good = missing.is_empty();
-    let found = if good { "all that recording needs".to_owned() } else { missing.join("; ") };
-    Fact { name: "capabilities", found, good }
+    if !kernel_has_bpf && !has.contains(ADMIN) {
+        missing.push(
+            "CAP_SYS_ADMIN is missing: before Linux 5.8 there is no CAP_BPF and no CAP_PERFMON"
+                .to_owned(),
+        );
+    }
+    let all = NEEDED.iter().fold(ADMIN, |all, (one, _)| all | *one);
+    let found = format!("{} of what recording needs", capabilities::names(has & all));
+    if missing.is_empty() {
+        (found, true)
+    } else {
+        let grant = "run it as root, or: setcap cap_bpf,cap_perfmon,cap_net_admin,cap_sys_ptrace+ep perisco";
+        (format!("{found}; {}; {grant}", missing.join("; ")), false)
+    }
+}
+
+fn kernel_has_bpf() -> bool {
+    let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok();
+    last.and_then(|text| text.trim().parse().ok()).is_none_or(|last: u32| last >= CAP_BPF)
+}
+
+/// What it could do without from the beginning.
+fn droppable() -> Fact {
+    let name = "not needed";
+    let Ok(sets) = capabilities::current() else {
+        return Fact { name, found: "not told".into(), good: true };
+    };
+    let needed = NEEDED.iter().fold(CapabilitySet::empty(), |all, (one, _)| all | *one);
+    let needed = if kernel_has_bpf() { needed } else { needed | ADMIN };
+    let more = sets.permitted.difference(needed);
+    let found = if more.is_empty() {
+        "nothing that it has".to_owned()
+    } else {
+        format!("{}: could be dropped before the start", capabilities::names(more))
+    };
+    Fact { name, found, good: true }
+}
+
+/// What a running recorder is shut in with.
+fn confinement() -> Fact {
+    let landlock = match Landlock::of_kernel() {
+        Landlock::Abi(abi) => format!("Landlock ABI {abi}"),
+        Landlock::Absent => "no Landlock in this kernel (CONFIG_SECURITY_LANDLOCK)".to_owned(),
+        Landlock::Disabled => "Landlock is switched off (lsm= of the kernel's line)".to_owned(),
+    };
+    let lacks = Landlock::of_kernel().lacks();
+    let lacks = if lacks.is_empty() {
+        String::new()
+    } else {
+        format!(" (not shut off by it: {})", lacks.join(", "))
+    };
+    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
+    let seccomp = if actions.is_ok_and(|text| text.contains("errno")) { "" } else { "no " };
+    let found = format!("{landlock}{lacks}, {seccomp}seccomp; perisco doctor --confine tries it");
+    Fact { name: "confinement", found, good: true }
 }
 
 /// Inode number of the initial pid namespace (PROC_PID_INIT_INO,
@@ -142,6 +205,21 @@ fn names() -> Fact {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_its_purpose_and_how_to_grant_it() {
+        let (found, good) = needed(CapabilitySet::BPF | CapabilitySet::PERFMON, true);
+        assert!(!good && found.starts_with("CAP_PERFMON, CAP_BPF of what"), "{found}");
+        assert!(found.contains("CAP_NET_ADMIN is missing: attaching"), "{found}");
+        assert!(found.contains("setcap cap_bpf"), "{found}");
+        let (found, good) = needed(CapabilitySet::NET_ADMIN | CapabilitySet::SYS_PTRACE, false);
+        assert!(!good && found.contains("CAP_SYS_ADMIN is missing: before Linux 5.8"), "{found}");
+        assert!(!found.contains("CAP_BPF is missing"), "{found}");
+        let old = ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::SYS_PTRACE;
+        assert!(needed(old, false).1 && needed(old, true).1);
+    }
+
     #[test]
     fn every_fact_says_something() {
         for fact in super::facts() {

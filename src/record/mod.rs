@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod change;
 pub mod command;
+pub mod confine;
 mod connection;
 pub mod counters;
 pub mod doctor;

@@ -5,6 +5,7 @@
 //! where they go is the owners' and connections'.
 
 use std::fmt::Debug;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -13,6 +14,15 @@ use super::kube::{Holder, Member, Names, Pod, Service, Status};
 /// Somebody who knows pods and addresses. Answers at once, from memory or with
 /// a short look at files of this machine.
 pub trait Naming: Debug + Send + Sync {
+    /// Starts the threads that ask, where there are any and they do not run yet.
+    ///
+    /// # Errors
+    ///
+    /// One could not be started.
+    fn begin(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The pod of a container, by its id or the pod's uid.
     fn container(&self, id: Option<&str>, pod: Option<&str>) -> Option<Member>;
 
@@ -37,6 +47,10 @@ pub trait Naming: Debug + Send + Sync {
 }
 
 impl Naming for Names {
+    fn begin(&self) -> io::Result<()> {
+        Self::begin(self).map_err(io::Error::other)
+    }
+
     fn container(&self, id: Option<&str>, pod: Option<&str>) -> Option<Member> {
         Self::container(self, id, pod)
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::backend::{Recorder, Settings, StartError, cgroup_mount};
 use super::change::Change;
 use super::command::{Held, Prints};
+use super::confine::{Confine, ConfineError, Confined};
 use super::counters::Counters;
 use super::event::Kind;
 use super::metrics::{Board, Watch};
@@ -37,7 +38,7 @@ const LAST_ROUNDS: usize = 64;
 const MAX_EXECS: usize = 4096;
 
 /// Reasons for a loss.
-const LOSSES: usize = 7;
+const LOSSES: usize = 8;
 
 /// How often the programs' counts are read while recording: reading takes as
 /// long as some hundred events, and the file needs them when it ends.
@@ -64,7 +65,15 @@ pub struct Options {
     pub command_prints: Prints,
     /// Where counts and health are put for others, if they are asked for.
     pub board: Option<Arc<Board>>,
+    /// How the process shuts itself in when all is attached; None: not at all.
+    /// Then it has one thread until then.
+    pub confine: Option<Confine>,
+    /// Starts threads of others, which would not be shut in if they were there before.
+    pub threads: Vec<Start>,
 }
+
+/// Starts a thread.
+pub type Start = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 /// What the user may ask for while it runs.
 pub struct Control<'a> {
@@ -93,6 +102,8 @@ pub enum Note<'a> {
     Begun {
         /// The running recorder.
         recorder: &'a Recorder,
+        /// How it is shut in, if it is.
+        confined: Option<&'a Confined>,
     },
     /// The counts so far, as asked for.
     Status {
@@ -146,6 +157,12 @@ pub enum RunError {
     /// No back end could be loaded and attached.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// It could not give up its privileges.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
     /// The output could not be created.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -184,6 +201,7 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
     let recorder = Recorder::start(&options.settings)?;
     options.write.back_end = recorder.back_end().to_string();
     options.write.back_end_reason = reason(&recorder);
+    let confined = shut_in(&mut options, &recorder, command.as_ref())?;
     let writer = Writer::create(&options.write, Clock::now(), options.source.clone())?;
     let begun = Instant::now();
     let counted = (begun, losses(&Counters::default()));
@@ -212,7 +230,8 @@ pub fn run(mut options: Options, mut control: Control<'_>) -> Result<Outcome, Ru
         let _ = session.recorder.add_pid(pid);
     }
     session.trouble.ring = session.recorder.scan().err();
-    (control.say)(Note::Begun { recorder: &session.recorder });
+    let confined = confined.as_ref();
+    (control.say)(Note::Begun { recorder: &session.recorder, confined });
     session.go();
     let ring = u64::from(options.settings.buffer_bytes);
     session.watch.begin(session.recorder.back_end().to_string(), ring);
@@ -232,6 +251,27 @@ fn start_command(words: &[OsString], prints: Prints) -> Result<Option<Held>, Run
     let Some(name) = words.first() else { return Ok(None) };
     let name = name.to_string_lossy().into_owned();
     Held::start(words, prints).map(Some).map_err(|source| RunError::Command { name, source })
+}
+
+/// From here on only what a running recorder needs; then the threads begin.
+fn shut_in(
+    options: &mut Options,
+    recorder: &Recorder,
+    command: Option<&Held>,
+) -> Result<Option<Confined>, RunError> {
+    let mut confined = None;
+    if let Some(mut confine) = options.confine.take() {
+        confine.calls.signal = command.map(Held::pid);
+        confine.rules.signals |= command.is_some();
+        confined = Some(confine.apply(&|| recorder.answers())?);
+    }
+    for start in options.threads.drain(..) {
+        start().map_err(RunError::Thread)?;
+    }
+    if let Some(source) = &options.source {
+        source.begin().map_err(RunError::Thread)?;
+    }
+    Ok(confined)
 }
 
 /// Why this back end and no other, for the file.
@@ -503,6 +543,7 @@ fn losses(counters: &Counters) -> [Loss; LOSSES] {
             counters.lost_bytes.saturating_sub(counters.recovered_bytes),
         ),
         loss("ring_other", counters.lost_other, 0),
+        loss("share", counters.over_share, counters.over_share_bytes),
         loss("unreadable", counters.unreadable, counters.unreadable_bytes),
         loss("call_limit", counters.over_limit, counters.over_limit_bytes),
         loss("table_full", counters.table_full, 0),

@@ -70,6 +70,15 @@ impl Targets {
         self.containers.is_empty() && self.cgroups.is_empty() && self.pods.is_empty()
     }
 
+    /// Where runtimes file the names of containers, if any was named.
+    pub fn reads(&self) -> Vec<PathBuf> {
+        if self.containers.is_empty() {
+            return Vec::new();
+        }
+        let folders = CONTAINERS_LISTS.iter().filter_map(|list| Path::new(list).parent());
+        folders.chain([Path::new(DOCKER_CONTAINERS)]).map(Path::to_owned).collect()
+    }
+
     /// Looks the words up; `source` knows pods.
     pub fn wanted<'a>(&'a self, source: Option<&'a dyn Naming>) -> Wanted<'a> {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();

@@ -51,6 +51,9 @@ enum Command {
     #[cfg(feature = "record")]
     #[command(name = perisco::record::command::HOLD, hide = true)]
     HoldExec(record::HoldArgs),
+    #[cfg(feature = "record")]
+    #[command(name = perisco::record::confine::LOOK_UP, hide = true)]
+    LookUp(record::LookUpArgs),
 }
 
 /// Not in this build: it was made without the feature `top`.
@@ -87,9 +90,11 @@ fn main() -> ExitCode {
         #[cfg(feature = "record")]
         Command::Record(args) => record::main(*args),
         #[cfg(feature = "record")]
-        Command::Doctor(args) => Ok(doctor::main(&args)),
+        Command::Doctor(args) => doctor::main(&args),
         #[cfg(feature = "record")]
         Command::HoldExec(args) => Ok(record::hold(&args)),
+        #[cfg(feature = "record")]
+        Command::LookUp(args) => record::look_up(args),
     };
     match done {
         Ok(code) => code,

@@ -3,6 +3,7 @@
 //! owners (`bpf/owner.bpf.c`). What comes out are [`Event`](super::event::Event)s;
 //! what they mean for connections is not known here.
 
+mod info;
 mod load;
 mod log;
 mod mount;
@@ -19,7 +20,6 @@ use std::fmt;
 use std::io::{self, Read};
 use std::time::Duration;
 
-use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::skel::Skel;
 use libbpf_rs::{Iter, Link, MapCore, MapFlags};
 
@@ -154,7 +154,7 @@ pub struct Recorder {
     back_end: BackEnd,
     refusals: Vec<Refusal>,
     notes: Vec<String>,
-    programs: Vec<u32>,
+    programs: Vec<info::Held>,
 }
 
 impl Recorder {
@@ -237,11 +237,19 @@ impl Recorder {
     fn missed_runs(&self) -> u64 {
         // What the socket back end's twins (bpf/socket.bpf.c, `_again`) both
         // missed they count themselves, as calls that were not seen.
-        let twin = |name: &[u8]| name.starts_with(b"message_");
-        let ours = ProgInfoIter::default().filter(|program| {
-            self.programs.contains(&program.id) && !twin(program.name.as_encoded_bytes())
-        });
-        ours.map(|program| program.recursion_misses).sum()
+        let ours = self.programs.iter().filter(|program| !program.twin);
+        ours.map(info::Held::missed_runs).sum()
+    }
+
+    /// Whether the programs' counts can be read: not on every kernel without
+    /// CAP_BPF.
+    ///
+    /// # Errors
+    ///
+    /// They cannot.
+    pub fn answers(&self) -> io::Result<()> {
+        let first = self.skeleton.maps.counters.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY);
+        first.map(drop).map_err(|error| io_error(&error))
     }
 
     /// Records process `pid` (of the initial pid namespace) and its future

@@ -2,14 +2,13 @@
 //! attaches each alone and takes it down again; nothing is recorded.
 
 use libbpf_rs::btf::Btf;
-use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::skel::Skel;
 use std::os::fd::AsFd;
 
 use super::load::{self, Plan, Program};
 use super::refusal::{Facts, Refusal, Step};
 use super::start::{lift_memory_limit, link};
-use super::{BackEnd, Settings, mount};
+use super::{BackEnd, Settings, info, mount};
 
 /// One back end, or what both use.
 #[derive(Clone, Debug)]
@@ -103,11 +102,7 @@ fn report(program: &Program, facts: &Facts) -> ProgramReport {
     else {
         return report;
     };
-    let id = libbpf_rs::Program::id_from_fd(loaded.as_fd()).unwrap_or(0);
-    report.verified = ProgInfoIter::default()
-        .find(|info| info.id == id)
-        .map(|info| info.verified_insns)
-        .filter(|&instructions| instructions > 0);
+    report.verified = info::verified(loaded.as_fd());
     let root = mount::root().ok();
     if let Err(error) = link(&loaded, program, root.as_ref()) {
         report.refusal = refused(load::failure(&error, program.hook, Step::Attach));

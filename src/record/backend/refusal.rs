@@ -61,6 +61,8 @@ pub(super) struct Failure {
 pub(super) struct Facts {
     /// Effective capabilities, as in `/proc/self/status`.
     pub capabilities: u64,
+    /// The kernel has no CAP_BPF and CAP_PERFMON yet (before Linux 5.8).
+    pub old: bool,
     /// The kernel's lockdown mode: `none`, `integrity`, `confidentiality`, or empty.
     pub lockdown: String,
     /// Whether the kernel has type information.
@@ -95,27 +97,32 @@ impl Facts {
         let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
         let chosen = lockdown.split(['[', ']']).nth(1).unwrap_or_default();
         let ftrace = fs::read_to_string("/proc/sys/kernel/ftrace_enabled").ok();
+        let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok();
+        let last = last.and_then(|text| text.trim().parse().ok());
         Self {
             capabilities: capabilities.unwrap_or(0),
+            old: last.is_some_and(|last: u32| last < BPF),
             lockdown: chosen.to_owned(),
             btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
             ftrace: ftrace.map(|text| text.trim() != "0"),
         }
     }
 
-    fn has(&self, capability: u32) -> bool {
-        self.capabilities >> capability & 1 == 1 || self.capabilities >> SYS_ADMIN & 1 == 1
-    }
-
     /// The names of the capabilities that are needed and missing.
     pub fn missing(&self) -> Vec<&'static str> {
-        [(BPF, "CAP_BPF"), (PERFMON, "CAP_PERFMON"), (NET_ADMIN, "CAP_NET_ADMIN")]
-            .into_iter()
-            .filter(|&(number, _)| {
-                !self.has(number) || number == NET_ADMIN && self.capabilities >> 12 & 1 == 0
-            })
-            .map(|(_, name)| name)
-            .collect()
+        let has = |number: u32| self.capabilities >> number & 1 == 1;
+        let either = |number: u32| has(number) || has(SYS_ADMIN);
+        let admin = (!self.old || has(SYS_ADMIN), "CAP_SYS_ADMIN (Linux 5.8 has CAP_BPF for it)");
+        [
+            (self.old || either(BPF), "CAP_BPF"),
+            (self.old || either(PERFMON), "CAP_PERFMON"),
+            admin,
+            (has(NET_ADMIN), "CAP_NET_ADMIN"),
+        ]
+        .into_iter()
+        .filter(|(has, _)| !has)
+        .map(|(_, name)| name)
+        .collect()
     }
 }
 
@@ -126,7 +133,9 @@ pub(super) fn explain(failure: &Failure, facts: &Facts) -> (String, String) {
     if !missing.is_empty() && matches!(failure.code, EPERM | EACCES) {
         return said(
             format!("perisco lacks {}", missing.join(", ")),
-            "run it as root (sudo); in a container add these capabilities or --privileged",
+            "run it as root (sudo), or grant them to the file: \
+             setcap cap_bpf,cap_perfmon,cap_net_admin,cap_sys_ptrace+ep perisco; \
+             in a container add these capabilities",
         );
     }
     if !facts.btf {
@@ -207,7 +216,13 @@ mod tests {
     use super::*;
 
     fn root() -> Facts {
-        Facts { capabilities: u64::MAX, lockdown: "none".into(), btf: true, ftrace: Some(true) }
+        Facts {
+            capabilities: u64::MAX,
+            old: false,
+            lockdown: "none".into(),
+            btf: true,
+            ftrace: Some(true),
+        }
     }
 
     fn failure(hook: Hook, step: Step, code: i32) -> Failure {
@@ -223,6 +238,10 @@ mod tests {
         // CAP_SYS_ADMIN stands for the first two only.
         let admin = Facts { capabilities: 1 << SYS_ADMIN, ..root() };
         assert_eq!(admin.missing(), ["CAP_NET_ADMIN"]);
+        // Before 5.8 there is nothing else.
+        let old = Facts { capabilities: 1 << NET_ADMIN, old: true, ..root() };
+        assert_eq!(old.missing(), ["CAP_SYS_ADMIN (Linux 5.8 has CAP_BPF for it)"]);
+        assert_eq!(Facts { old: true, ..root() }.missing(), [""; 0]);
     }
 
     #[test]

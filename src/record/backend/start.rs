@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::load::{self, Part, Plan, Program};
 use super::refusal::{Facts, Failure, Hook, Refusal, Step};
-use super::{BackEnd, Choice, Recorder, Settings, StartError, mount};
+use super::{BackEnd, Choice, Recorder, Settings, StartError, info, mount};
 use crate::record::ring::Ring;
 use crate::record::skel::RecordSkel;
 
@@ -61,7 +61,7 @@ struct Attached {
     skeleton: RecordSkel<'static>,
     links: Vec<Link>,
     scan: Option<Link>,
-    programs: Vec<u32>,
+    programs: Vec<info::Held>,
     notes: Vec<String>,
 }
 
@@ -122,7 +122,7 @@ impl Attached {
             else {
                 continue;
             };
-            self.programs.extend(libbpf_rs::Program::id_from_fd(loaded.as_fd()));
+            self.programs.extend(info::Held::new(loaded.as_fd(), &program.name));
             match link(&loaded, program, root) {
                 Ok(link) if program.part == Part::Scan => self.scan = Some(link),
                 Ok(link) => self.links.push(link),

@@ -10,6 +10,7 @@ mod intake;
 mod matching;
 mod names;
 mod nat;
+mod room;
 mod state;
 mod table;
 #[cfg(test)]

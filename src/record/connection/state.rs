@@ -115,6 +115,11 @@ impl Connection {
         if self.started { self.halves.iter().any(waits) } else { self.tried() || self.has_news() }
     }
 
+    /// Bytes of memory of what waits.
+    pub fn held_bytes(&self) -> usize {
+        self.halves.iter().map(Half::held_bytes).sum()
+    }
+
     /// Someone has sent a SYN.
     fn tried(&self) -> bool {
         self.halves.iter().any(|half| half.isn.is_some())
@@ -236,7 +241,7 @@ impl Connection {
             Some(end) => end.owner.is_some(),
             None => !self.both_local,
         };
-        let held = self.halves[0].held_bytes() + self.halves[1].held_bytes();
+        let held = self.held_bytes();
         let ready = self.ends.iter().all(known)
             || cx.now.saturating_sub(self.since) >= OWNER_TIME
             || held >= OWNER_BYTES;

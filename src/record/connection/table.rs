@@ -10,6 +10,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::matching::belongs;
 use super::nat::Numbers;
+use super::room::Hand;
 use super::state::{Connection, Context};
 use super::{OWNER_TIME, TOTAL_HELD_BYTES};
 use crate::record::event::{Event, Kind, Role};
@@ -66,12 +67,12 @@ impl Hash for Key {
 }
 
 #[derive(Debug)]
-struct Slot {
+pub(super) struct Slot {
     generation: u32,
     key: Key,
     /// The connection of the same key before this one.
     older: Option<u32>,
-    connection: Option<Box<Connection>>,
+    pub(super) connection: Option<Box<Connection>>,
     /// It was taken into another, as the other end of a NAT.
     into: Option<Taken>,
     /// The one that was taken in.
@@ -90,29 +91,29 @@ struct Taken {
 
 /// A slot to be looked at.
 #[derive(Clone, Copy, Debug)]
-struct Due {
+pub(super) struct Due {
     at: u64,
-    slot: u32,
+    pub(super) slot: u32,
     generation: u32,
 }
 
 /// The connections.
 #[derive(Debug)]
 pub struct Connections {
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     free: Vec<u32>,
     newest: HashMap<Key, u32, foldhash::fast::RandomState>,
     /// Connections seen from one end, by their initial sequence numbers.
     by_numbers: HashMap<Numbers, u32, foldhash::fast::RandomState>,
     /// In the order of time, all with the same delay.
-    waiting: VecDeque<Due>,
+    pub(super) waiting: VecDeque<Due>,
     closing: VecDeque<Due>,
-    /// Where the search for an unused connection goes on.
-    hand: usize,
-    held: usize,
+    /// Who makes room.
+    pub(super) hand: Hand,
+    pub(super) held: usize,
     listeners: HashSet<(u32, u16), foldhash::fast::RandomState>,
     both_ends: bool,
-    now: u64,
+    pub(super) now: u64,
     /// Connections that had to make room.
     pub evicted: u64,
     limit: usize,
@@ -128,7 +129,7 @@ impl Connections {
             by_numbers: HashMap::default(),
             waiting: VecDeque::new(),
             closing: VecDeque::new(),
-            hand: 0,
+            hand: Hand::default(),
             held: 0,
             listeners: HashSet::default(),
             both_ends,
@@ -237,7 +238,7 @@ impl Connections {
         Ok(())
     }
 
-    fn connection(&mut self, due: Due) -> Option<&mut Connection> {
+    pub(super) fn connection(&mut self, due: Due) -> Option<&mut Connection> {
         let slot = self.slots.get_mut(due.slot as usize)?;
         slot.connection.as_deref_mut().filter(|_| slot.generation == due.generation)
     }
@@ -428,50 +429,7 @@ impl Connections {
         }
     }
 
-    /// Too much waits: what waits longest is written with its gaps.
-    fn relieve(&mut self, packets: &mut Packets, owners: &Owners) -> Result<(), WriteError> {
-        while self.held > TOTAL_HELD_BYTES
-            && let Some(due) = self.waiting.pop_front()
-        {
-            if let Some(connection) = self.connection(due) {
-                connection.scheduled = false;
-                self.flush(due.slot as usize, packets, owners)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(
-        &mut self,
-        slot: usize,
-        packets: &mut Packets,
-        owners: &Owners,
-    ) -> Result<(), WriteError> {
-        let mut cx = Context { packets, owners, now: self.now, held: &mut self.held };
-        match self.slots[slot].connection.as_deref_mut() {
-            Some(connection) => connection.flush(&mut cx),
-            None => Ok(()),
-        }
-    }
-
-    /// A connection that was not used since the hand last came by makes room.
-    fn evict(&mut self, packets: &mut Packets, owners: &Owners) -> Result<(), WriteError> {
-        // The second round finds one for sure.
-        for _ in 0..=2 * self.slots.len() {
-            self.hand = (self.hand + 1) % self.slots.len();
-            match self.slots[self.hand].connection.as_deref_mut() {
-                Some(connection) if connection.used => connection.used = false,
-                Some(_) => {
-                    self.evicted += 1;
-                    return self.remove(self.hand as u32, packets, owners);
-                }
-                None => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn remove(
+    pub(super) fn remove(
         &mut self,
         at: u32,
         packets: &mut Packets,

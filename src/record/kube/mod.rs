@@ -66,6 +66,8 @@ struct Shared {
     looks: Mutex<Looks>,
     /// Calls for the runtime's answer; nobody listens where it is not asked.
     wake: SyncSender<()>,
+    /// Hears them; gone when the threads run.
+    woken: Mutex<Option<Receiver<()>>>,
 }
 
 /// When the kubelet's folders were looked into.
@@ -96,6 +98,17 @@ impl Names {
     /// Where the API is asked for by [`Mode::Api`] and there is no token, no CA
     /// or no address of the server; where no thread can be started.
     pub fn start(options: &Options) -> Result<Self, StartError> {
+        let names = Self::prepare(options)?;
+        names.begin()?;
+        Ok(names)
+    }
+
+    /// As [`Self::start`], but the kubelet's folders are all that is asked until
+    /// [`Self::begin`].
+    ///
+    /// # Errors
+    /// Those of the API.
+    pub fn prepare(options: &Options) -> Result<Self, StartError> {
         let guessed = options.node_name.is_none();
         let node = options.node_name.clone().unwrap_or_else(host_name);
         let silence = i64::try_from(options.silence.as_nanos()).unwrap_or(i64::MAX);
@@ -109,13 +122,43 @@ impl Names {
                 wanting: AtomicBool::new(false),
                 looks: Mutex::default(),
                 wake,
+                woken: Mutex::new(Some(woken)),
             }),
         };
         if options.mode != Mode::Off {
             names.shared.look();
-            names.ask(woken)?;
+            Self::check(options)?;
         }
         Ok(names)
+    }
+
+    /// Starts the threads that ask, if they do not run yet.
+    ///
+    /// # Errors
+    /// One cannot be started; or what [`Self::prepare`] found is there no more.
+    pub fn begin(&self) -> Result<(), StartError> {
+        let woken = self.shared.woken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match woken {
+            Some(woken) if self.shared.options.mode != Mode::Off => self.ask(woken),
+            _ => Ok(()),
+        }
+    }
+
+    /// The port of the Kubernetes API, where that is asked.
+    #[cfg(feature = "kube")]
+    pub fn api_port(options: &Options) -> Option<u16> {
+        api::port(options)
+    }
+
+    /// The port of the Kubernetes API: this build does not ask it.
+    #[cfg(not(feature = "kube"))]
+    pub fn api_port(_options: &Options) -> Option<u16> {
+        None
+    }
+
+    #[cfg(feature = "kube")]
+    fn check(options: &Options) -> Result<(), StartError> {
+        api::check(options)
     }
 
     /// Starts the threads that ask.
@@ -131,7 +174,12 @@ impl Names {
 
     #[cfg(not(feature = "kube"))]
     fn ask(&self, _woken: Receiver<()>) -> Result<(), StartError> {
-        match self.shared.options.mode {
+        Ok(())
+    }
+
+    #[cfg(not(feature = "kube"))]
+    fn check(options: &Options) -> Result<(), StartError> {
+        match options.mode {
             Mode::Api => Err(StartError::Api("this perisco is built without it".to_owned())),
             _ => Ok(()),
         }

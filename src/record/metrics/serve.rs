@@ -37,17 +37,37 @@ const ENDING: Duration = Duration::from_millis(1);
 /// The thread of a connection needs no more.
 const STACK: usize = 128 << 10;
 
-/// Listens on `address` and answers until the process ends; gives the address
-/// with its port, which may have been 0.
-///
-/// # Errors
-///
-/// The address is taken or not this machine's, or there is no thread.
-pub fn serve(address: SocketAddr, board: Arc<Board>) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address)?;
-    let address = listener.local_addr()?;
-    thread("metrics", move || accept(&listener, &board))?;
-    Ok(address)
+/// An address that is listened at; whoever comes waits until it is answered.
+#[derive(Debug)]
+pub struct Listening(TcpListener);
+
+impl Listening {
+    /// Listens on `address`.
+    ///
+    /// # Errors
+    ///
+    /// It is taken, or not this machine's.
+    pub fn at(address: SocketAddr) -> io::Result<Self> {
+        TcpListener::bind(address).map(Self)
+    }
+
+    /// The address with its port, which may have been 0.
+    ///
+    /// # Errors
+    ///
+    /// None that is known (getsockname(2)).
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Answers until the process ends.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread.
+    pub fn answer(self, board: Arc<Board>) -> io::Result<()> {
+        thread("metrics", move || accept(&self.0, &board))
+    }
 }
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {

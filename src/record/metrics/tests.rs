@@ -80,7 +80,9 @@ fn what_is_taken_back_was_never_told() {
 fn serving(board: Board) -> (Arc<Board>, SocketAddr) {
     let board = Arc::new(board);
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let address = serve::serve(local, Arc::clone(&board)).unwrap();
+    let listening = serve::Listening::at(local).unwrap();
+    let address = listening.address().unwrap();
+    listening.answer(Arc::clone(&board)).unwrap();
     (board, address)
 }
 

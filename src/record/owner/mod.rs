@@ -9,7 +9,6 @@ mod proc;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -20,6 +19,7 @@ use super::kube::{Member, Pod};
 use super::naming::{Naming, Source};
 use container::Container;
 use proc::Details;
+pub use proc::Proc;
 
 /// Processes known at once. Linux allows 4 Mi pids; of more than these that
 /// use sockets, some are looked up again.
@@ -103,7 +103,7 @@ impl Owner {
 #[derive(Debug)]
 pub struct Owners {
     by_pid: HashMap<u32, Arc<Owner>, foldhash::fast::RandomState>,
-    proc: Box<Path>,
+    proc: Proc,
     source: Source,
     /// What the source had told when it was last asked for more.
     generation: u64,
@@ -112,12 +112,11 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Processes are looked up under `proc`, normally `/proc`, and their pods
-    /// are asked of `source`.
-    pub fn new(proc: &Path, source: Source) -> Self {
+    /// Processes are looked up in `proc`, and their pods are asked of `source`.
+    pub fn new(proc: Proc, source: Source) -> Self {
         Self {
             by_pid: HashMap::default(),
-            proc: proc.into(),
+            proc,
             source,
             generation: 0,
             unnamed: HashSet::default(),
@@ -164,7 +163,7 @@ impl Owners {
             return Arc::clone(owner);
         }
         let inherited = self.by_pid.get(&event.pid).map(|owner| owner.details.clone());
-        let mut details = proc::read(&self.proc, event.pid, inherited);
+        let mut details = self.proc.read(event.pid, inherited);
         if details.comm.is_empty() {
             comm.clone_into(&mut details.comm);
         }
@@ -184,7 +183,7 @@ impl Owners {
         let comm = event.comm();
         let netns = old.as_ref().map_or(0, |old| old.netns);
         // What /proc says may be of a yet later program; the comm is of this one.
-        let mut details = proc::read(&self.proc, event.pid, None);
+        let mut details = self.proc.read(event.pid, None);
         if !comm.is_empty() && details.comm != comm {
             details.comm = comm;
             details.exe.clear();

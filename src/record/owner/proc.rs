@@ -3,6 +3,9 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+
+use crate::record::confine::Lookup;
 
 /// Bytes read of a file of `/proc`: a cgroup file of the v1 hierarchies has
 /// some dozen lines; paths may have up to 4096 bytes each.
@@ -21,23 +24,45 @@ pub struct Details {
     pub cgroups: Vec<String>,
 }
 
-/// Reads what can be read under `proc`; the rest is as `known`.
-pub fn read(proc: &Path, pid: u32, known: Option<Details>) -> Details {
-    let mut details = known.unwrap_or_default();
-    let base = proc.join(pid.to_string());
-    if let Some(comm) = text(&base.join("comm")) {
-        comm.trim_end_matches('\n').clone_into(&mut details.comm);
+/// Where it is read.
+#[derive(Debug)]
+pub struct Proc {
+    folder: Box<Path>,
+    /// Reads the link to the executable, which takes a right that a recorder
+    /// gives up.
+    lookup: Option<Arc<Lookup>>,
+}
+
+impl Proc {
+    /// `folder` is `/proc`, but for tests.
+    pub fn new(folder: &Path, lookup: Option<Arc<Lookup>>) -> Self {
+        Self { folder: folder.into(), lookup }
     }
-    if let Ok(exe) = std::fs::read_link(base.join("exe")) {
-        details.exe = exe.to_string_lossy().into_owned();
+
+    /// Reads what can be read of a process; the rest is as `known`.
+    pub fn read(&self, pid: u32, known: Option<Details>) -> Details {
+        let mut details = known.unwrap_or_default();
+        let base = self.folder.join(pid.to_string());
+        if let Some(comm) = text(&base.join("comm")) {
+            comm.trim_end_matches('\n').clone_into(&mut details.comm);
+        }
+        let exe = match &self.lookup {
+            Some(lookup) => lookup.exe(pid),
+            None => std::fs::read_link(base.join("exe"))
+                .ok()
+                .map(|path| path.to_string_lossy().into_owned()),
+        };
+        if let Some(exe) = exe {
+            details.exe = exe;
+        }
+        if let Some(status) = text(&base.join("status")) {
+            details.uid = effective_uid(&status).or(details.uid);
+        }
+        if let Some(cgroup) = text(&base.join("cgroup")) {
+            details.cgroups = cgroups(&cgroup);
+        }
+        details
     }
-    if let Some(status) = text(&base.join("status")) {
-        details.uid = effective_uid(&status).or(details.uid);
-    }
-    if let Some(cgroup) = text(&base.join("cgroup")) {
-        details.cgroups = cgroups(&cgroup);
-    }
-    details
 }
 
 fn text(path: &Path) -> Option<String> {

@@ -1,5 +1,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use super::super::event::{Kind, Role, Way};
 use super::*;
@@ -83,7 +84,7 @@ fn a_process_is_described_by_proc() {
     let proc = tempfile::tempdir().unwrap();
     let cgroup = format!("12:pids:/docker/{ID}\n0::/\n");
     process(proc.path(), 42, "my server", "/opt/my server/100%", &cgroup);
-    let mut owners = Owners::new(proc.path(), None);
+    let mut owners = Owners::new(Proc::new(proc.path(), None), None);
     let owner = owners.of(&event(Kind::Owner, 42, b""), "thread");
     assert_eq!(owner.name, "0123456789ab/my server[42]");
     assert_eq!(
@@ -98,7 +99,7 @@ fn a_process_is_described_by_proc() {
 #[test]
 fn of_a_process_that_is_gone_the_event_tells() {
     let proc = tempfile::tempdir().unwrap();
-    let mut owners = Owners::new(proc.path(), None);
+    let mut owners = Owners::new(Proc::new(proc.path(), None), None);
     let owner = owners.of(&event(Kind::Owner, 7, b""), "curl\n\u{7f}x");
     assert_eq!(owner.name, "host/curl??x[7]");
     assert_eq!(owner.description, "pid=7 comm=curl%0A%7Fx uid=33 netns=4026531840 ");
@@ -108,7 +109,7 @@ fn of_a_process_that_is_gone_the_event_tells() {
 fn exec_and_a_reused_pid_make_another_owner() {
     let proc = tempfile::tempdir().unwrap();
     process(proc.path(), 42, "sh", "/bin/sh", "0::/a\n");
-    let mut owners = Owners::new(proc.path(), None);
+    let mut owners = Owners::new(Proc::new(proc.path(), None), None);
     let shell = owners.of(&event(Kind::Owner, 42, b""), "");
     process(proc.path(), 42, "nc", "/bin/nc", "0::/a\n");
     owners.exec(&event(Kind::Exec, 42, b"nc\0\0"));
@@ -125,7 +126,7 @@ fn exec_and_a_reused_pid_make_another_owner() {
 fn a_fork_inherits_what_is_known_of_its_parent() {
     let proc = tempfile::tempdir().unwrap();
     process(proc.path(), 1, "nginx", "/usr/sbin/nginx", "0::/web\n");
-    let mut owners = Owners::new(proc.path(), None);
+    let mut owners = Owners::new(Proc::new(proc.path(), None), None);
     owners.of(&event(Kind::Owner, 1, b""), "");
     owners.fork(2, 1);
     let worker = owners.of(&event(Kind::Owner, 2, b""), "nginx");
@@ -136,7 +137,7 @@ fn a_fork_inherits_what_is_known_of_its_parent() {
 #[test]
 fn the_table_is_bounded() {
     let proc = tempfile::tempdir().unwrap();
-    let mut owners = Owners::new(proc.path(), None);
+    let mut owners = Owners::new(Proc::new(proc.path(), None), None);
     for pid in 1..=MAX_OWNERS as u32 + 10 {
         owners.insert(pid, 0, Details::default());
     }

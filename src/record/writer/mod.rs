@@ -23,7 +23,7 @@ pub use super::sink::{SoFar, WriteError};
 use super::connection::Connections;
 use super::event::{Event, Kind};
 use super::naming::Source;
-use super::owner::{Owner, Owners};
+use super::owner::{Owner, Owners, Proc};
 use packets::Packets;
 
 /// Writes a recording.
@@ -58,7 +58,7 @@ impl Writer {
     ) -> Result<Self, WriteError> {
         Ok(Self {
             connections: Connections::new(options.both_ends),
-            owners: Owners::new(proc, source),
+            owners: Owners::new(Proc::new(proc, options.lookup.clone()), source),
             packets: Packets::create(options, clock, os())?,
             malformed: 0,
         })

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::record::confine::Lookup;
+
 /// Where the recording goes.
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -66,6 +68,8 @@ pub struct WriteOptions {
     pub boot: String,
     /// Packets after which [`Writer::is_full`](super::Writer::is_full).
     pub packet_limit: Option<u64>,
+    /// Who says which file a process runs; None: `/proc` itself.
+    pub lookup: Option<Arc<Lookup>>,
 }
 
 impl WriteOptions {
@@ -91,6 +95,7 @@ impl WriteOptions {
             node: String::new(),
             boot: String::new(),
             packet_limit: None,
+            lookup: None,
         }
     }
 

@@ -18,6 +18,7 @@ use perisco::record::targets::Targets;
 use perisco::record::writer::{Compression, Output, WriteOptions};
 
 use super::config::Settled;
+use super::confine::ConfineArgs;
 use super::kube::KubeArgs;
 use super::values;
 
@@ -56,6 +57,9 @@ pub struct Args {
 
     #[command(flatten, next_help_heading = "For others")]
     pub agent: AgentArgs,
+
+    #[command(flatten, next_help_heading = "Privileges")]
+    confine: ConfineArgs,
 
     /// Only errors and losses on standard error
     #[arg(short, long)]
@@ -263,6 +267,13 @@ impl Args {
         Ok(options)
     }
 
+    /// What a recorder with these options may still do when it has begun.
+    pub fn confine(&self, options: &mut Options) -> anyhow::Result<()> {
+        let (kube, config) = (self.live.kube.options(), self.settled.file.as_deref());
+        options.confine = self.confine.plan(options, &kube, config)?;
+        Ok(())
+    }
+
     /// The part of the options that may change while recording, for the flags
     /// that shall.
     pub fn change(&self, shall: impl Fn(&str) -> bool) -> anyhow::Result<Change> {
@@ -340,6 +351,8 @@ impl LiveArgs {
             command: self.command.clone(),
             command_prints,
             board: None,
+            confine: None,
+            threads: Vec::new(),
         })
     }
 

@@ -11,11 +11,13 @@ mod file;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
+use perisco::record::confine::Lookup;
 
 use crate::Cli;
 
@@ -63,12 +65,28 @@ pub enum Problem {
 
 /// Reads the command line, and for `record` the variables and the file.
 pub fn parse() -> Result<Cli, Problem> {
-    let words: Vec<OsString> = std::env::args_os().collect();
-    let variable = |name: &str| std::env::var_os(name);
-    read(&words, &variable)
+    parse_with(None)
 }
 
-fn read(words: &[OsString], variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Cli, Problem> {
+/// As [`parse`]; `lookup` reads the file, where this process may not.
+pub fn parse_with(lookup: Option<&Lookup>) -> Result<Cli, Problem> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let variable = |name: &str| std::env::var_os(name);
+    let text = |path: &Path| match lookup {
+        Some(lookup) => lookup.config(),
+        None => file::text(path),
+    };
+    read(&words, &variable, &text)
+}
+
+/// Reads the file of this name.
+type Text<'a> = dyn Fn(&Path) -> io::Result<String> + 'a;
+
+fn read(
+    words: &[OsString],
+    variable: &dyn Fn(&str) -> Option<OsString>,
+    text: &Text<'_>,
+) -> Result<Cli, Problem> {
     // What record takes; nothing is required yet, a file may have it.
     let relaxed = Cli::command().mut_subcommands(|command| match command.get_name() {
         RECORD => command.mut_args(|arg| arg.required(false)),
@@ -80,7 +98,7 @@ fn read(words: &[OsString], variable: &dyn Fn(&str) -> Option<OsString>) -> Resu
     };
     let record = relaxed.find_subcommand(RECORD).cloned().unwrap_or_default();
     let file = config_file(flags, variable);
-    let settings = settings(&record, file.as_deref(), variable)
+    let settings = settings(&record, file.as_deref(), variable, text)
         .and_then(|settings| kept(&record, flags, settings))
         .map_err(Problem::Settings)?;
     let layered = Cli::command().mut_subcommands(|command| match command.get_name() {
@@ -108,11 +126,14 @@ fn settings(
     record: &Command,
     file: Option<&Path>,
     variable: &dyn Fn(&str) -> Option<OsString>,
+    text: &Text<'_>,
 ) -> anyhow::Result<Vec<Setting>> {
     let mut problems = Vec::new();
     let mut settings = variables(record, variable, &mut problems);
     if let Some(path) = file {
-        settings.extend(file::read(record, path, &mut problems)?);
+        let name = path.display().to_string();
+        let text = text(path).with_context(|| name.clone())?;
+        settings.extend(file::parse(record, &name, &text, &mut problems));
     }
     for setting in &settings {
         problems.extend(check(record, setting).err());

@@ -46,10 +46,9 @@ enum AddressesArg {
 }
 
 impl KubeArgs {
-    /// Begins to ask, where there is anybody to ask. `needed`: pods are to be
-    /// selected.
-    pub fn source(&self, needed: bool) -> anyhow::Result<Source> {
-        let options = Options {
+    /// Where names are asked.
+    pub fn options(&self) -> Options {
+        Options {
             mode: match self.kube {
                 KubeArg::Auto => Mode::Auto,
                 KubeArg::Off => Mode::Off,
@@ -58,7 +57,13 @@ impl KubeArgs {
             node_name: self.node_name.clone(),
             cluster_wide: self.kube_addresses == AddressesArg::Cluster,
             ..Options::default()
-        };
+        }
+    }
+
+    /// Who will be asked, where there is anybody to ask. `needed`: pods are to be
+    /// selected.
+    pub fn source(&self, needed: bool) -> anyhow::Result<Source> {
+        let options = self.options();
         if options.mode == Mode::Off {
             if needed {
                 bail!("--pod, --namespace and --label need names: not --kube off");
@@ -75,7 +80,7 @@ impl KubeArgs {
             }
             return Ok(None);
         }
-        Ok(Some(Arc::new(Names::start(&options)?)))
+        Ok(Some(Arc::new(Names::prepare(&options)?)))
     }
 
     /// Says in the file where it is made.

@@ -3,6 +3,7 @@
 
 mod args;
 pub mod config;
+mod confine;
 mod kube;
 mod reload;
 mod summary;
@@ -16,8 +17,10 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 use perisco::record::command;
-use perisco::record::metrics::{Board, serve};
-use perisco::record::run::{Control, Note, Reload};
+use perisco::record::confine::{Lookup, User, answer};
+use perisco::record::metrics::Board;
+use perisco::record::metrics::serve::Listening;
+use perisco::record::run::{Control, Note, Options, Reload};
 
 pub use args::Args;
 #[cfg(feature = "top")]
@@ -40,16 +43,44 @@ pub fn hold(args: &HoldArgs) -> ExitCode {
     ExitCode::from(u8::try_from(command::hold(&args.words)).unwrap_or(1))
 }
 
-/// Counts and health, served from now on if that is asked for.
-fn board(args: &Args) -> anyhow::Result<Option<Arc<Board>>> {
-    let Some(address) = args.agent.metrics else { return Ok(None) };
+/// The hidden subcommand that says which file a process runs.
+#[derive(clap::Args)]
+pub struct LookUpArgs {
+    #[arg(long, value_parser = values::account)]
+    user: Option<User>,
+    #[arg(long)]
+    config: Option<std::path::PathBuf>,
+}
+
+/// Runs it.
+pub fn look_up(args: LookUpArgs) -> anyhow::Result<ExitCode> {
+    answer(args.user.as_ref(), args.config)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Counts and health, listened for from now on and served when the recording
+/// begins, if that is asked for.
+fn board(args: &Args, options: &mut Options) -> anyhow::Result<()> {
+    let Some(address) = args.agent.metrics else { return Ok(()) };
     let board = Arc::new(Board::default());
-    let place = serve::serve(address, Arc::clone(&board))
-        .with_context(|| format!("--metrics: cannot listen on {address}"))?;
+    let listening =
+        Listening::at(address).with_context(|| format!("--metrics: cannot listen on {address}"))?;
     if !args.quiet {
-        eprintln!("perisco: metrics are at http://{place}/metrics");
+        eprintln!("perisco: metrics are at http://{}/metrics", listening.address()?);
     }
-    Ok(Some(board))
+    options.board = Some(Arc::clone(&board));
+    options.threads.push(Box::new(move || listening.answer(board)));
+    Ok(())
+}
+
+/// Starts what knows the processes of others, where the recorder will not.
+fn lookup(args: &Args, options: &mut Options) -> anyhow::Result<Option<Arc<Lookup>>> {
+    let Some(confine) = &options.confine else { return Ok(None) };
+    let config = args.settled.file.as_deref();
+    let lookup = Lookup::start(confine.user.as_ref(), config);
+    let lookup = Arc::new(lookup.context("cannot start the process that looks up processes")?);
+    options.write.lookup = Some(Arc::clone(&lookup));
+    Ok(Some(lookup))
 }
 
 /// Runs it.
@@ -61,7 +92,9 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
         );
     }
     let mut options = args.options()?;
-    options.board = board(&args)?;
+    args.confine(&mut options)?;
+    board(&args, &mut options)?;
+    let lookup = lookup(&args, &mut options)?;
     let stop = stop::flag()?;
     // Without a file there is nothing to read again: a terminal that goes away ends it.
     let again = Arc::new(AtomicBool::new(false));
@@ -73,13 +106,17 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
         .context("cannot handle signals")?;
     let name = args.output.display().to_string();
     let mut say = |note: Note<'_>| match note {
-        Note::Begun { recorder } if !args.quiet => summary::begun(recorder, &name, args.verbose),
-        Note::Begun { .. } => {}
+        Note::Begun { recorder, confined } => {
+            summary::confined(confined, args.quiet);
+            if !args.quiet {
+                summary::begun(recorder, &name, args.verbose);
+            }
+        }
         Note::Status { counters, summary } => summary::status(&counters, summary),
         Note::Names(news) => summary::names(&news),
         Note::NotChanged { error } => eprintln!("perisco: not all could be changed: {error}"),
     };
-    let mut settings = reload::Settings::new(&args);
+    let mut settings = reload::Settings::new(&args, lookup);
     let mut read = || settings.again();
     let reload = Some(Reload { asked: &again, read: &mut read });
     let control = Control { stop: &stop, status: &status, say: &mut say, reload };

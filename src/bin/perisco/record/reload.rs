@@ -3,8 +3,10 @@
 //! of it.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use perisco::record::change::Change;
+use perisco::record::confine::Lookup;
 
 use super::Args;
 use super::config::{self, InEffect, Problem};
@@ -31,12 +33,14 @@ pub struct Settings {
     in_effect: InEffect,
     /// Where they are told.
     pub quiet: bool,
+    /// Reads the file, where this process may not.
+    lookup: Option<Arc<Lookup>>,
 }
 
 impl Settings {
     /// As the recording began.
-    pub fn new(args: &Args) -> Self {
-        Self { in_effect: args.settled.in_effect.clone(), quiet: args.quiet }
+    pub fn new(args: &Args, lookup: Option<Arc<Lookup>>) -> Self {
+        Self { in_effect: args.settled.in_effect.clone(), quiet: args.quiet, lookup }
     }
 
     /// Reads all settings again; what is to change, if anything is. What is
@@ -52,7 +56,7 @@ impl Settings {
     }
 
     fn read(&mut self) -> Result<Option<Change>, String> {
-        let cli = config::parse().map_err(|problem| match problem {
+        let cli = config::parse_with(self.lookup.as_deref()).map_err(|problem| match problem {
             Problem::CommandLine(error) => error.to_string(),
             Problem::Settings(error) => crate::told(&error),
         })?;

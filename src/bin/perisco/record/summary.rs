@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount};
 use perisco::record::backend::Recorder;
+use perisco::record::confine::Confined;
 use perisco::record::counters::Counters;
 use perisco::record::run::Outcome;
 use perisco::record::sources::SourceNews;
@@ -27,6 +28,19 @@ pub fn begun(recorder: &Recorder, output: &str, verbose: bool) {
         "perisco: recording to {to} with the {} back end; Ctrl-C ends it",
         recorder.back_end()
     );
+}
+
+/// How the recorder is shut in; with `quiet` only what is not in force.
+pub fn confined(confined: Option<&Confined>, quiet: bool) {
+    let Some(confined) = confined else { return };
+    if !quiet {
+        eprintln!("perisco: confined: {confined}");
+    } else if let Some(missing) = confined.missing() {
+        eprintln!("perisco: not confined as it could be: {missing}");
+    }
+    for note in &confined.notes {
+        eprintln!("perisco: {note}");
+    }
 }
 
 /// The counts so far (SIGUSR1).
@@ -152,6 +166,14 @@ fn lost(counters: &Counters, summary: &Summary) -> Vec<String> {
             "LOST {} events with {} of payload: the buffer was full; a larger --buffer, filters or --snaplen help",
             HumanCount(ring + counters.lost_other),
             BinaryBytes(ring_bytes)
+        ),
+    );
+    say(
+        counters.over_share,
+        format!(
+            "LOST {} events with {} of payload: the buffer was nearly full, and the processes had had their share of it",
+            HumanCount(counters.over_share),
+            BinaryBytes(counters.over_share_bytes)
         ),
     );
     say(

@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use perisco::record::confine::User;
+
 use crate::values::sized;
 
 /// A size; a number without a unit is millions of bytes, as `tcpdump -C` counts.
@@ -67,6 +69,11 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     }
     text.parse()
         .map_err(|_| format!("`{text}` is not a place to listen (9464, 0.0.0.0:9464, [::]:9464)"))
+}
+
+/// Whom to become: a name, a number, `UID:GID`.
+pub fn account(text: &str) -> Result<User, String> {
+    User::find(text)
 }
 
 /// The kernel keeps 15 bytes of a name.

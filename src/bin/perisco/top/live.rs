@@ -60,7 +60,7 @@ fn record(
 ) {
     // Nobody to tell: top has ended.
     let mut say = |note: Note<'_>| match note {
-        Note::Begun { recorder } => drop(begun.send(Ok(recorder.back_end().to_string()))),
+        Note::Begun { recorder, .. } => drop(begun.send(Ok(recorder.back_end().to_string()))),
         Note::Status { counters, .. } => drop(tell.send(Told::Lost(events_lost(&counters)))),
         // Nothing is asked to change.
         Note::Names(_) | Note::NotChanged { .. } => {}
@@ -90,7 +90,7 @@ fn record(
 /// while the buffer was filling are gaps in it.
 fn events_lost(counters: &Counters) -> u64 {
     let Counters { lost, recovered, lost_other, unreadable, .. } = counters;
-    let Counters { over_limit, table_full, missed_runs, malformed, .. } = counters;
-    let more = [lost_other, unreadable, over_limit, table_full, missed_runs, malformed];
+    let Counters { over_share, over_limit, table_full, missed_runs, malformed, .. } = counters;
+    let more = [lost_other, over_share, unreadable, over_limit, table_full, missed_runs, malformed];
     more.into_iter().fold(lost.saturating_sub(*recovered), |sum, count| sum.saturating_add(*count))
 }

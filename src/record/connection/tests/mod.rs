@@ -5,6 +5,7 @@ mod gaps;
 mod handshakes;
 mod names;
 mod nat;
+mod room;
 mod unread;
 
 use crate::record::event::{GapReason, Kind, close, tcp};

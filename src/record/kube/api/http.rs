@@ -74,6 +74,11 @@ impl Server {
         Ok(Self { host, port, tls, account: account.into(), config: Mutex::new(None) })
     }
 
+    /// Its TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The token, read each time: the kubelet replaces it.
     pub fn token(&self) -> Result<String, String> {
         let path = self.account.join("token");

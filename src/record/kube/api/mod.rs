@@ -15,6 +15,19 @@ use super::types::{Mode, Options, StartError};
 use http::Server;
 use objects::{NodeObject, PodObject, ServiceObject, SliceObject};
 
+/// Whether it can be asked, where it has to be ([`Mode::Api`]).
+pub fn check(options: &Options) -> Result<(), StartError> {
+    match server(options) {
+        Err(why) if options.mode == Mode::Api => Err(StartError::Api(why)),
+        _ => Ok(()),
+    }
+}
+
+/// The port of the server, if there is one to be asked.
+pub fn port(options: &Options) -> Option<u16> {
+    server(options).ok().map(|server| server.port())
+}
+
 /// Starts to watch where there is a token; without one only [`Mode::Api`] is an error.
 pub fn start(options: &Options, node: &str, shared: &Weak<Shared>) -> Result<(), StartError> {
     let server = match server(options) {

@@ -1,8 +1,8 @@
 //! The TOML file → settings, each with its line.
 
+use std::io;
 use std::path::Path;
 
-use anyhow::Context;
 use clap::{Arg, ArgAction, Command};
 use perisco::analyze::filter::nearest;
 use toml::Spanned;
@@ -13,19 +13,16 @@ use super::{Setting, is_switch, keys};
 /// A file of settings is some hundred bytes. What is larger is another file.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Its settings; what is wrong with them is added to `problems`.
-pub fn read(
-    record: &Command,
-    path: &Path,
-    problems: &mut Vec<String>,
-) -> anyhow::Result<Vec<Setting>> {
-    let name = path.display().to_string();
-    let size = path.metadata().with_context(|| name.clone())?.len();
-    anyhow::ensure!(size <= MAX_BYTES, "{name}: too large for a configuration ({size} bytes)");
-    let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
-    Ok(parse(record, &name, &text, problems))
+/// Its text.
+pub fn text(path: &Path) -> io::Result<String> {
+    let size = path.metadata()?.len();
+    if size > MAX_BYTES {
+        return Err(io::Error::other(format!("too large for a configuration ({size} bytes)")));
+    }
+    std::fs::read_to_string(path)
 }
 
+/// Its settings; what is wrong with them is added to `problems`.
 pub(super) fn parse(
     record: &Command,
     name: &str,
